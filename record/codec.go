@@ -1,8 +1,6 @@
 package record
 
-import (
-	"encoding/binary"
-)
+import "encoding/binary"
 
 const (
 	flagDeleted  = 1 << 0
@@ -101,6 +99,9 @@ func Decode(b []byte) (Record, error) {
 	}
 	pathLen := int(binary.BigEndian.Uint16(b[3:]))
 	payloadLen := binary.BigEndian.Uint32(b[5:])
+	if pathLen < 1 || pathLen > MaxPath {
+		return Record{}, malformed("pathLen", "%d, 1 to %d are allowed", pathLen, MaxPath)
+	}
 	if payloadLen > MaxPayload {
 		return Record{}, malformed("payloadLen", "%d, at most %d", payloadLen, MaxPayload)
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/oasisprotocol/curve25519-voi/primitives/ed25519"
 )
@@ -30,15 +31,21 @@ var zip215 = &ed25519.Options{Verify: ed25519.VerifyOptionsZIP_215}
 func Public(key stded25519.PrivateKey) Key { return Key(key.Public().(stded25519.PublicKey)) }
 
 // Sign completes a record: it sets author and signature and returns it with
-// ID and bytes. The error is a *FieldError when a field breaks the format.
+// ID and bytes, keeping nothing of the caller's memory. The error is a
+// *FieldError when a field breaks the format.
 func Sign(space SpaceID, key stded25519.PrivateKey, r Record) (*Verified, error) {
 	r.Author = Public(key)
 	if err := r.Check(); err != nil {
 		return nil, err
 	}
-	message := r.message(space)
+	message := r.appendMessage(nil, space)
 	copy(r.Signature[:], stded25519.Sign(key, message))
-	return seal(r, message, r.Append(make([]byte, 0, r.Size()))), nil
+	b := r.Append(make([]byte, 0, r.Size()))
+	end := len(b) - signatureSize
+	r.Payload = b[r.headSize():end:end]
+	r.Replaces = slices.Clone(r.Replaces)
+	v, _ := seal(r, message, b)
+	return v, nil
 }
 
 // Verify decodes b and checks its signature in a space. The result keeps b,
@@ -48,48 +55,48 @@ func Verify(space SpaceID, b []byte) (*Verified, error) {
 	if err != nil {
 		return nil, err
 	}
-	message := r.message(space)
-	if !verify(&r, message) {
-		return nil, fmt.Errorf("%w: author %v", ErrSignature, r.Author)
+	message := r.appendMessage(nil, space)
+	if !VerifyMessage(r.Author, message, r.Signature) {
+		return nil, signatureError(r.Author)
 	}
-	return seal(r, message, b), nil
+	v, _ := seal(r, message, b)
+	return v, nil
 }
 
 // Restore decodes b and computes its ID without checking the signature: for
-// bytes that were verified before they were stored.
+// bytes that were verified before they were stored. The result keeps b.
 func Restore(space SpaceID, b []byte) (*Verified, error) {
 	r, err := Decode(b)
 	if err != nil {
 		return nil, err
 	}
-	return seal(r, r.message(space), b), nil
-}
-
-func verify(r *Record, message []byte) bool {
-	return ed25519.VerifyWithOptions(r.Author[:], message, r.Signature[:], zip215)
-}
-
-func seal(r Record, message, b []byte) *Verified {
-	v := &Verified{Record: r, Bytes: b}
-	h := sha256.New()
-	h.Write(message)
-	h.Write(r.Signature[:])
-	h.Sum(v.ID[:0])
-	return v
-}
-
-// message is what the signature covers.
-func (r *Record) message(space SpaceID) []byte {
-	payload := sha256.Sum256(r.Payload)
-	b := make([]byte, 0, len(signDomain)+len(space)+r.headSize()+len(payload))
-	b = append(b, signDomain...)
-	b = append(b, space[:]...)
-	b = r.appendHead(b)
-	return append(b, payload[:]...)
+	v, _ := seal(r, r.appendMessage(nil, space), b)
+	return v, nil
 }
 
 // VerifyMessage reports whether a signature holds over any message, under
 // the one predicate (ZIP-215).
-func VerifyMessage(key Key, message []byte, signature [64]byte) bool {
+func VerifyMessage(key Key, message []byte, signature [signatureSize]byte) bool {
 	return ed25519.VerifyWithOptions(key[:], message, signature[:], zip215)
+}
+
+func signatureError(author Key) error {
+	return fmt.Errorf("%w: author %v", ErrSignature, author)
+}
+
+// seal computes the ID. It appends to message, and returns that for its
+// memory to be used again.
+func seal(r Record, message, b []byte) (*Verified, []byte) {
+	message = append(message, r.Signature[:]...)
+	return &Verified{Record: r, ID: sha256.Sum256(message), Bytes: b}, message
+}
+
+// appendMessage appends what the signature covers.
+func (r *Record) appendMessage(dst []byte, space SpaceID) []byte {
+	payload := sha256.Sum256(r.Payload)
+	dst = slices.Grow(dst, len(signDomain)+len(space)+r.headSize()+len(payload)+signatureSize)
+	dst = append(dst, signDomain...)
+	dst = append(dst, space[:]...)
+	dst = r.appendHead(dst)
+	return append(dst, payload[:]...)
 }
