@@ -52,9 +52,9 @@ func ParseRole(s string) (Role, error) {
 //
 //	type 1 | under 32 | body
 //
-// Under is the ID of the issuer's grant, zero for a root key. Exactly one of
-// Grant and Seal is set for the types of that name; Label holds the body of
-// a label, and of any type that is not known.
+// Under is the ID of the issuer's grant, zero for a root key. Grant and Seal
+// are set for the types of that name and no other; Label holds the body of a
+// label, and of any type that is not known.
 type ControlBody struct {
 	Type  ControlType
 	Under ID
@@ -146,16 +146,19 @@ func parseSeal(body []byte) (*Seal, error) {
 	return s, nil
 }
 
-// Payload is the body's one encoding.
+// Payload is the body's one encoding: what ParseControl read is written as it
+// was. A Grant or Seal that is set decides the type, so that none can be
+// mistaken for a type without effect.
 func (c *ControlBody) Payload() []byte {
-	b := append([]byte{byte(c.Type)}, c.Under[:]...)
 	switch {
 	case c.Grant != nil:
+		b := c.head(GrantType, grantBody)
 		b = append(b, c.Grant.Author[:]...)
 		b = append(b, c.Grant.Device[:]...)
 		b = append(b, byte(c.Grant.Role))
-		b = append(b, c.Grant.Random[:]...)
+		return append(b, c.Grant.Random[:]...)
 	case c.Seal != nil:
+		b := c.head(SealType, sealHead+PrefixSize*len(c.Seal.List))
 		b = append(b, c.Seal.Target[:]...)
 		b = append(b, c.Seal.SealID[:]...)
 		b = binary.BigEndian.AppendUint16(b, c.Seal.Part)
@@ -163,8 +166,12 @@ func (c *ControlBody) Payload() []byte {
 		for _, p := range c.Seal.List {
 			b = append(b, p[:]...)
 		}
-	default:
-		b = append(b, c.Label...)
+		return b
 	}
-	return b
+	return append(c.head(c.Type, len(c.Label)), c.Label...)
+}
+
+func (c *ControlBody) head(t ControlType, bodyLen int) []byte {
+	b := make([]byte, 0, controlHead+bodyLen)
+	return append(append(b, byte(t)), c.Under[:]...)
 }

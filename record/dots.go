@@ -2,7 +2,9 @@ package record
 
 // Dots is the set of numbers of one lane that a sweep removes. A sweep of
 // block b either carries a bitmap over the numbers 4096b+1 .. 4096b+4096,
-// or, with an empty payload, removes every number up to 4096b+4096.
+// or, with an empty payload, removes every number up to 4096b+4096. (The last
+// bit of the last block, 2^20-1, may be set and names no number: it would be
+// 2^32, and numbers have 32 bits.)
 type Dots struct {
 	Block uint32
 	Bits  []byte // empty: every number of blocks 0..Block
@@ -27,7 +29,7 @@ func BlockOf(seq uint32) uint32 { return (seq - 1) / BlockNumbers }
 // Whole reports whether the set is every number of blocks 0..Block.
 func (d Dots) Whole() bool { return len(d.Bits) == 0 }
 
-// Has reports whether a number is in the set.
+// Has reports whether a number is in the set; 0 never is.
 func (d Dots) Has(seq uint32) bool {
 	if seq == 0 {
 		return false
@@ -40,7 +42,9 @@ func (d Dots) Has(seq uint32) bool {
 	return block == d.Block && int(i/8) < len(d.Bits) && d.Bits[i/8]&(1<<(i%8)) != 0
 }
 
-// Contains reports whether every number of other is in the set.
+// Contains reports whether every number of other is in the set. Sets contain
+// each other if they are written differently and are equal: the full bitmap of
+// block 0, and the whole of block 0.
 func (d Dots) Contains(other Dots) bool {
 	switch {
 	case d.Whole():

@@ -21,7 +21,7 @@ func (id ID) Compare(other ID) int { return bytes.Compare(id[:], other[:]) }
 // Prefix is the part of an ID that a seal lists.
 func (id ID) Prefix() Prefix { return Prefix(id[:PrefixSize]) }
 
-// ParseID reads the hexadecimal form of an ID.
+// ParseID reads the hexadecimal form of an ID, in either case.
 func ParseID(s string) (ID, error) {
 	var id ID
 	if err := parseHex(id[:], s); err != nil {
@@ -39,7 +39,7 @@ type SpaceID [32]byte
 // String is the space's ID in lower-case hexadecimal.
 func (s SpaceID) String() string { return hex.EncodeToString(s[:]) }
 
-// ParseSpaceID reads the hexadecimal form of a space's ID.
+// ParseSpaceID reads the hexadecimal form of a space's ID, in either case.
 func ParseSpaceID(s string) (SpaceID, error) {
 	var id SpaceID
 	if err := parseHex(id[:], s); err != nil {
@@ -57,7 +57,7 @@ func (k Key) String() string { return hex.EncodeToString(k[:]) }
 // Compare orders keys by their bytes.
 func (k Key) Compare(other Key) int { return bytes.Compare(k[:], other[:]) }
 
-// ParseKey reads the hexadecimal form of a key.
+// ParseKey reads the hexadecimal form of a key, in either case.
 func ParseKey(s string) (Key, error) {
 	var k Key
 	if err := parseHex(k[:], s); err != nil {
