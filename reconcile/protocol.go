@@ -1,0 +1,350 @@
+package reconcile
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+)
+
+const (
+	buckets   = 16          // fingerprints that replace a mismatching one
+	listItems = 2 * buckets // a range with fewer items is sent as a list
+
+	minFrameBytes = 4096
+	frameReserve  = 200 // left free for the range that closes a cut message
+)
+
+// Options configures one side. The zero value is ready to use. The two
+// sides need not agree.
+type Options struct {
+	// FrameBytes bounds every message this side builds. 0 is no bound, so
+	// that a responder may be asked for 32 bytes per item that it holds;
+	// otherwise it is at least 4096. The peer's messages are not judged
+	// by it: what carries them has a limit of its own.
+	FrameBytes int
+}
+
+func (o Options) validate() error {
+	if o.FrameBytes != 0 && o.FrameBytes < minFrameBytes {
+		return fmt.Errorf("reconcile: FrameBytes is %d, must be 0 or at least %d", o.FrameBytes, minFrameBytes)
+	}
+	return nil
+}
+
+// Initiator is the side that begins, and that learns the difference.
+// It is not safe for concurrent use.
+type Initiator struct {
+	ix      Index
+	options Options
+	state   initiatorState
+}
+
+type initiatorState uint8
+
+const (
+	idle initiatorState = iota
+	running
+	finished
+)
+
+// NewInitiator prepares one conversation about the items in ix, which must
+// not change while it lasts.
+func NewInitiator(ix Index, o Options) (*Initiator, error) {
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	return &Initiator{ix: ix, options: o}, nil
+}
+
+// Start returns the opening message, about 1 KB at most. It may be called
+// once.
+func (i *Initiator) Start() ([]byte, error) {
+	if i.state != idle {
+		return nil, errors.New("reconcile: the conversation has already started")
+	}
+	i.state = running
+	s := side{ix: i.ix, w: newWriter(512)}
+	if err := s.split(0, i.ix.Len(), Bound{Time: Infinity}); err != nil {
+		return nil, err
+	}
+	return s.w.buf, nil
+}
+
+// Step takes the responder's answer. have and need are the IDs that this
+// answer settled: held here and not there, and the reverse, in no
+// particular order. Over a whole conversation with a frame limit on either
+// side an ID may come twice. A nil reply means that the conversation is
+// complete; another call is an error.
+//
+// A *MessageError is the responder's fault, any other error the index's.
+// Either ends the conversation, and nothing is known then about what has not
+// been reported.
+//
+// It costs O(log n) per range in msg, and the items of the ranges that
+// msg lists.
+func (i *Initiator) Step(msg []byte) (reply []byte, have, need []ID, err error) {
+	if i.state != running {
+		return nil, nil, nil, errors.New("reconcile: the conversation is not running")
+	}
+	s := side{ix: i.ix, frameBytes: i.options.FrameBytes, initiator: true}
+	r := reader{msg: msg}
+	v, err := r.versionByte()
+	if err == nil && v != version {
+		err = r.fail(0, ErrVersion, "the responder answers with 0x%02x, this is 0x%02x", v, version)
+	}
+	if err == nil {
+		err = s.answer(&r)
+	}
+	if err != nil {
+		i.state = finished
+		return nil, nil, nil, err
+	}
+	if len(s.w.buf) == 1 {
+		i.state = finished
+		return nil, s.have, s.need, nil
+	}
+	return s.w.buf, s.have, s.need, nil
+}
+
+// Respond answers one message. It keeps nothing between calls, so ix may
+// gain and lose items between them; what did not change is still found.
+//
+// To a message in another version of the protocol it answers with its own
+// version byte alone. A *MessageError is the initiator's fault, any other
+// error the index's or the options'.
+//
+// It costs O(log n) per range in msg, and the items of the ranges that
+// msg lists, up to FrameBytes.
+func Respond(ix Index, msg []byte, o Options) ([]byte, error) {
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	s := side{ix: ix, frameBytes: o.FrameBytes}
+	r := reader{msg: msg}
+	v, err := r.versionByte()
+	if err != nil {
+		return nil, err
+	}
+	if v != version {
+		return []byte{version}, nil
+	}
+	if err := s.answer(&r); err != nil {
+		return nil, err
+	}
+	return s.w.buf, nil
+}
+
+// side builds the answer to one message.
+type side struct {
+	ix         Index
+	frameBytes int
+	initiator  bool
+
+	w    writer
+	sent int // position of the last bound in w
+
+	have, need []ID
+}
+
+// full says whether a message of n bytes leaves no room to be closed.
+func (s *side) full(n int) bool {
+	return s.frameBytes != 0 && n > s.frameBytes-frameReserve
+}
+
+// answer reads r to its end, even when the frame is full before that: a
+// message is valid or not, whatever the limits.
+func (s *side) answer(r *reader) error {
+	s.w = newWriter(64)
+	var (
+		begin int   // position of the current range's lower bound
+		lower Bound // that bound
+		skip  bool  // ranges up to lower have been settled and not been sent
+		shut  bool  // the frame is full
+	)
+	for {
+		g, ok, err := r.next()
+		if err != nil || !ok {
+			return err
+		}
+		if shut {
+			continue
+		}
+		end := s.ix.Len()
+		if g.upper.Time != Infinity {
+			if end, err = s.ix.LowerBound(g.upper); err != nil {
+				return err
+			}
+		}
+		if end < begin || end > s.ix.Len() {
+			return fmt.Errorf("reconcile: index answers bound at time %d with position %d, after %d of %d", g.upper.Time, end, begin, s.ix.Len())
+		}
+		mark, markSent := len(s.w.buf), s.sent
+		flush := func() {
+			if skip {
+				s.w.header(lower, modeSkip)
+				s.sent, skip = begin, false
+			}
+		}
+		switch {
+		case g.mode == modeSkip:
+			skip = true
+		case g.mode == modeFingerprint:
+			own, err := s.ix.Fingerprint(begin, end)
+			if err != nil {
+				return err
+			}
+			if own == g.fingerprint {
+				skip = true
+				break
+			}
+			flush()
+			if err := s.split(begin, end, g.upper); err != nil {
+				return err
+			}
+			if s.full(len(s.w.buf)) { // all or nothing
+				s.w.buf, s.sent = s.w.buf[:mark], markSent
+				shut = true
+			}
+		case s.initiator:
+			if err := s.compare(begin, end, g.ids); err != nil {
+				return err
+			}
+			skip = true
+		default:
+			flush()
+			if end, err = s.list(begin, end, g.upper, s.room(mark)); err != nil {
+				return err
+			}
+		}
+		if shut || s.full(len(s.w.buf)) {
+			shut = true
+			if err := s.close(end); err != nil {
+				return err
+			}
+		}
+		begin, lower = end, g.upper
+	}
+}
+
+// split replaces a fingerprint of [begin, end) that did not match.
+func (s *side) split(begin, end int, upper Bound) error {
+	n := end - begin
+	if n < listItems {
+		_, err := s.list(begin, end, upper, n)
+		return err
+	}
+	for i := range buckets {
+		next := begin + n/buckets
+		if i < n%buckets {
+			next++
+		}
+		fp, err := s.ix.Fingerprint(begin, next)
+		if err != nil {
+			return err
+		}
+		b := upper
+		if next < end {
+			p, err := s.ix.At(next - 1)
+			if err != nil {
+				return err
+			}
+			q, err := s.ix.At(next)
+			if err != nil {
+				return err
+			}
+			b = boundBetween(p, q)
+		}
+		s.w.header(b, modeFingerprint)
+		s.w.buf = append(s.w.buf, fp[:]...)
+		s.sent, begin = next, next
+	}
+	return nil
+}
+
+// room is the number of IDs that a list may hold when the message had n
+// bytes before its range: IDs are added as long as what is there leaves
+// room to close, the range's own header not counted.
+func (s *side) room(n int) int {
+	if s.frameBytes == 0 {
+		return s.ix.Len()
+	}
+	left := s.frameBytes - frameReserve - n
+	if left < 0 {
+		return 0
+	}
+	return left/len(ID{}) + 1
+}
+
+// list sends the first most IDs of [begin, end), and returns the position
+// after them. If it cuts, the range ends at the first item not sent.
+func (s *side) list(begin, end int, upper Bound, most int) (int, error) {
+	if end-begin > most {
+		end = begin + most
+		x, err := s.ix.At(end)
+		if err != nil {
+			return 0, err
+		}
+		upper = BoundAt(x)
+	}
+	n := end - begin
+	s.w.header(upper, modeList)
+	s.w.buf = appendVarint(s.w.buf, uint64(n))
+	s.w.buf = slices.Grow(s.w.buf, n*len(ID{}))
+	for x, err := range s.ix.Items(begin, end) {
+		if err != nil {
+			return 0, err
+		}
+		s.w.buf = append(s.w.buf, x.ID[:]...)
+		n--
+	}
+	if n != 0 {
+		return 0, fmt.Errorf("reconcile: index has %d items fewer than it said in [%d, %d)", n, begin, end)
+	}
+	s.sent = end
+	return end, nil
+}
+
+// compare settles a range of which the responder sent all IDs, sorted.
+func (s *side) compare(begin, end int, theirs []ID) error {
+	both := make([]bool, len(theirs))
+	for x, err := range s.ix.Items(begin, end) {
+		if err != nil {
+			return err
+		}
+		at, found := slices.BinarySearchFunc(theirs, x.ID, func(a, b ID) int { return compareIDs(&a, &b) })
+		if found {
+			both[at] = true
+		} else {
+			s.have = append(s.have, x.ID)
+		}
+	}
+	for i, id := range theirs {
+		if !both[i] {
+			s.need = append(s.need, id)
+		}
+	}
+	return nil
+}
+
+// close ends a full message with one fingerprint up to infinity. On the
+// wire its range begins at the last bound sent, but, as all implementations
+// do, it digests only the items from end on: where a range was dropped the
+// peer sees a mismatch, which brings the dropped range back.
+//
+// That fails when no items are left from end on: a peer that has none in
+// the whole range would find the empty set's fingerprint equal, and the
+// dropped items would never be mentioned again. So in this case it digests
+// the range that it claims.
+func (s *side) close(end int) error {
+	begin := end
+	if begin == s.ix.Len() {
+		begin = s.sent
+	}
+	fp, err := s.ix.Fingerprint(begin, s.ix.Len())
+	if err != nil {
+		return err
+	}
+	s.w.header(Bound{Time: Infinity}, modeFingerprint)
+	s.w.buf = append(s.w.buf, fp[:]...)
+	return nil
+}

@@ -1,0 +1,256 @@
+package reconcile
+
+import (
+	"errors"
+	"fmt"
+	"math/bits"
+	"slices"
+)
+
+// A message:
+//
+//	version  1 byte, 0x61
+//	range*   until the end; the lower bound is the upper bound of the
+//	         range before, or the zero Bound; what lies above the last
+//	         range is skipped
+//
+// A range:
+//
+//	upper    bound
+//	mode     varint: 0 skip, 1 fingerprint, 2 ID list
+//	payload  skip: nothing · fingerprint: 16 bytes · list: count varint,
+//	         then count IDs: all that the sender has in the range
+//
+// A bound:
+//
+//	time     varint: 0 infinity, else 1 + time − time of the bound before
+//	         (0 before the first of a message)
+//	length   varint, 0..32
+//	prefix   that many bytes
+//
+// A varint has base-128 digits, most significant first, the high bit set on
+// all but the last, and no leading zero digit.
+const (
+	version    = 0x61
+	minVersion = 0x60 // the version bytes that any version may use
+	maxVersion = 0x6f
+	maxVarint  = 10 // bytes of a uint64
+
+	modeSkip        = 0
+	modeFingerprint = 1
+	modeList        = 2
+)
+
+// What can be wrong with a message. They come wrapped in a *MessageError.
+var (
+	ErrVersion    = errors.New("version not supported")
+	ErrTruncated  = errors.New("message ends too early")
+	ErrVarint     = errors.New("varint is not minimal or exceeds 64 bits")
+	ErrTime       = errors.New("bound's time exceeds 64 bits")
+	ErrPrefix     = errors.New("bound's prefix is too long")
+	ErrOrder      = errors.New("bound is below the one before")
+	ErrInfinity   = errors.New("data after infinity")
+	ErrMode       = errors.New("unknown mode")
+	ErrCount      = errors.New("list is longer than the message")
+	ErrRepeatedID = errors.New("ID repeated in a list")
+)
+
+// MessageError says that the peer sent bytes which V1 does not allow. The
+// conversation with that peer cannot go on.
+type MessageError struct {
+	Offset int   // byte of the message at which the faulty field begins
+	Err    error // one of the errors above
+	Detail string
+}
+
+func (e *MessageError) Error() string {
+	s := fmt.Sprintf("reconcile: byte %d: %v", e.Offset, e.Err)
+	if e.Detail != "" {
+		s += " (" + e.Detail + ")"
+	}
+	return s
+}
+
+func (e *MessageError) Unwrap() error { return e.Err }
+
+func appendVarint(dst []byte, v uint64) []byte {
+	for shift := (bits.Len64(v|1) - 1) / 7 * 7; shift > 0; shift -= 7 {
+		dst = append(dst, 0x80|byte(v>>shift))
+	}
+	return append(dst, byte(v)&0x7f)
+}
+
+// writer builds one message.
+type writer struct {
+	buf  []byte
+	time uint64 // of the last bound written
+}
+
+func newWriter(capacity int) writer {
+	return writer{buf: append(make([]byte, 0, capacity), version)}
+}
+
+// header writes a range up to its payload. Times must not go backwards.
+func (w *writer) header(upper Bound, mode uint64) {
+	if upper.Time == Infinity {
+		w.buf = append(w.buf, 0)
+	} else {
+		w.buf = appendVarint(w.buf, 1+upper.Time-w.time)
+	}
+	w.time = upper.Time
+	w.buf = append(w.buf, byte(upper.Len))
+	w.buf = append(w.buf, upper.Prefix[:upper.Len]...)
+	w.buf = appendVarint(w.buf, mode)
+}
+
+// wireRange is one range of a message from a peer.
+type wireRange struct {
+	upper       Bound
+	mode        uint64
+	fingerprint Fingerprint
+	ids         []ID // sorted and distinct; valid until the next range
+}
+
+// reader takes a message apart, range by range. It allocates nothing beyond
+// a copy of the longest list.
+type reader struct {
+	msg   []byte
+	at    int
+	upper Bound // of the range before
+	ids   []ID  // reused
+}
+
+func (r *reader) fail(offset int, err error, format string, args ...any) error {
+	return &MessageError{offset, err, fmt.Sprintf(format, args...)}
+}
+
+// versionByte reads the first byte and refuses what cannot be a Negentropy
+// message at all.
+func (r *reader) versionByte() (byte, error) {
+	if len(r.msg) == 0 {
+		return 0, r.fail(0, ErrTruncated, "no version byte")
+	}
+	v := r.msg[0]
+	if v < minVersion || v > maxVersion {
+		return 0, r.fail(0, ErrVersion, "0x%02x is no version byte", v)
+	}
+	r.at = 1
+	return v, nil
+}
+
+// next reads one range. ok is false at the end of the message.
+func (r *reader) next() (g wireRange, ok bool, err error) {
+	if r.at == len(r.msg) {
+		return g, false, nil
+	}
+	if r.upper.Time == Infinity {
+		return g, false, r.fail(r.at, ErrInfinity, "%d bytes", len(r.msg)-r.at)
+	}
+	if g.upper, err = r.bound(); err != nil {
+		return g, false, err
+	}
+	r.upper = g.upper
+	at := r.at
+	if g.mode, err = r.varint("mode"); err != nil {
+		return g, false, err
+	}
+	switch g.mode {
+	case modeSkip:
+	case modeFingerprint:
+		var b []byte
+		if b, err = r.bytes(len(g.fingerprint), "fingerprint"); err == nil {
+			g.fingerprint = Fingerprint(b)
+		}
+	case modeList:
+		g.ids, err = r.list()
+	default:
+		err = r.fail(at, ErrMode, "%d", g.mode)
+	}
+	return g, err == nil, err
+}
+
+func (r *reader) bound() (b Bound, err error) {
+	begin := r.at
+	delta, err := r.varint("bound's time")
+	if err != nil {
+		return b, err
+	}
+	b.Time = Infinity
+	if delta > 0 {
+		b.Time = r.upper.Time + (delta - 1)
+		if b.Time < r.upper.Time || b.Time == Infinity {
+			return b, r.fail(begin, ErrTime, "%d after %d", delta-1, r.upper.Time)
+		}
+	}
+	at := r.at
+	n, err := r.varint("prefix length")
+	if err != nil {
+		return b, err
+	}
+	if n > uint64(len(b.Prefix)) {
+		return b, r.fail(at, ErrPrefix, "%d bytes, at most %d", n, len(b.Prefix))
+	}
+	if n > 0 && b.Time == Infinity {
+		return b, r.fail(at, ErrPrefix, "%d bytes at infinity", n)
+	}
+	prefix, err := r.bytes(int(n), "prefix")
+	if err != nil {
+		return b, err
+	}
+	b.Len = copy(b.Prefix[:], prefix)
+	if b.Time == r.upper.Time && compareIDs(&b.Prefix, &r.upper.Prefix) < 0 {
+		return b, r.fail(begin, ErrOrder, "prefix %x after %x at time %d",
+			b.Prefix[:b.Len], r.upper.Prefix[:r.upper.Len], b.Time)
+	}
+	return b, nil
+}
+
+func (r *reader) list() ([]ID, error) {
+	at := r.at
+	n, err := r.varint("list count")
+	if err != nil {
+		return nil, err
+	}
+	if left := len(r.msg) - r.at; n > uint64(left/len(ID{})) {
+		return nil, r.fail(at, ErrCount, "%d IDs in %d bytes", n, left)
+	}
+	at = r.at
+	r.ids = slices.Grow(r.ids[:0], int(n))
+	for range n {
+		r.ids = append(r.ids, ID(r.msg[r.at:]))
+		r.at += len(ID{})
+	}
+	slices.SortFunc(r.ids, func(x, y ID) int { return compareIDs(&x, &y) })
+	for i := 1; i < len(r.ids); i++ {
+		if r.ids[i] == r.ids[i-1] {
+			return nil, r.fail(at, ErrRepeatedID, "%x", r.ids[i])
+		}
+	}
+	return r.ids, nil
+}
+
+func (r *reader) varint(what string) (v uint64, err error) {
+	for i, b := range r.msg[r.at:] {
+		if i == 0 && b == 0x80 {
+			return 0, r.fail(r.at, ErrVarint, "%s begins with a zero digit", what)
+		}
+		if v>>(64-7) != 0 {
+			return 0, r.fail(r.at, ErrVarint, "%s exceeds 64 bits", what)
+		}
+		v = v<<7 | uint64(b&0x7f)
+		if b < 0x80 {
+			r.at += i + 1
+			return v, nil
+		}
+	}
+	return 0, r.fail(r.at, ErrTruncated, "in %s", what)
+}
+
+func (r *reader) bytes(n int, what string) ([]byte, error) {
+	if len(r.msg)-r.at < n {
+		return nil, r.fail(r.at, ErrTruncated, "%s needs %d bytes, %d are left", what, n, len(r.msg)-r.at)
+	}
+	b := r.msg[r.at : r.at+n]
+	r.at += n
+	return b, nil
+}
