@@ -266,7 +266,8 @@ func refuseControl(refuse refuseCase) {
 	}
 	seal := func(s Seal) []byte { return with((&ControlBody{Seal: &s}).Payload()) }
 	empty := (&ControlBody{Seal: &Seal{Part: 1, Parts: 1}}).Payload()
-	refuse("seal", with(empty[:len(empty)-1]), "a seal cut off in its head")
+	cut := (&ControlBody{Seal: &Seal{Part: 1, Parts: 0x0101}}).Payload()
+	refuse("seal", with(cut[:len(cut)-1]), "a seal cut off in its number of parts")
 	refuse("seal", with(append(slices.Clone(empty), 1)), "a seal with one byte of a prefix")
 	refuse("seal", seal(Seal{Part: 0, Parts: 1}), "a seal, part 0 of 1")
 	refuse("seal", seal(Seal{Part: 2, Parts: 1}), "a seal, part 2 of 1")
