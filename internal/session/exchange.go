@@ -1,0 +1,262 @@
+package session
+
+import (
+	"errors"
+
+	"anabranch/reconcile"
+	"anabranch/record"
+)
+
+// exchange is how one set is brought into step, for each of control, sweeps
+// and data. The initiator reconciles, sends what the responder lacks, wants
+// what it lacks itself, all three at once, and ends with its state when it
+// has and has sent everything; the responder answers, and ends with its own.
+type exchange struct {
+	set set
+
+	// Initiator.
+	ranges *reconcile.Initiator
+	query  []byte                 // next message, waiting for room and backlog
+	asked  bool                   // a message is unanswered
+	idle   int                    // answers in a row that told nothing new
+	have   map[record.ID]struct{} // everything found so far
+	need   map[record.ID]struct{}
+	wants  []record.ID            // of need, not yet asked for
+	owed   map[record.ID]struct{} // asked for, not yet here
+
+	// Responder.
+	question []byte // a message not yet answered
+	queries  int
+	served   uint64 // records wanted so far
+	over     bool   // the initiator's state is here
+
+	// Both.
+	outgoing []record.ID // to be sent, in order
+	stream   []byte      // coded records that are in no frame yet
+	gone     []record.ID // to be told
+	pushing  bool        // send all data, uncompared
+	pushed   int         // position in the index up to which that was done
+	pulling  bool        // all data of the peer is on its way, uncompared
+	endDue   bool        // responder: an end frame follows the bulk
+	said     bool        // our state is sent
+
+	taken    map[record.ID]struct{} // records that came and count
+	added    []record.ID            // the same, in order
+	removed  []record.ID            // of our own, dead meanwhile
+	received int                    // bytes of records
+}
+
+// begin starts the exchange of a step.
+func (s *Session) begin(next step) {
+	s.step = next
+	s.x = exchange{owed: map[record.ID]struct{}{}, taken: map[record.ID]struct{}{}}
+	x := &s.x
+	var err error
+	switch next {
+	case stepControl:
+		x.set, err = newSmall(s.view.State().Control())
+	case stepSweeps:
+		x.set, err = newSmall(s.view.State().Sweeps())
+	default:
+		x.set = whole{s.view}
+		s.report.Method = Ranges
+		if s.initiator && s.chooseBulk() {
+			return
+		}
+	}
+	if err == nil && s.initiator {
+		x.have, x.need = map[record.ID]struct{}{}, map[record.ID]struct{}{}
+		x.ranges, err = reconcile.NewInitiator(x.set.index(), s.reconcileOptions())
+		if err == nil {
+			x.query, err = x.ranges.Start()
+		}
+	}
+	if err != nil {
+		s.fail(err, false)
+	}
+}
+
+// chooseBulk leaves comparing out when one side holds no data. Control and
+// sweeps are equal on both sides by now, so what a count has above theirs is
+// data.
+func (s *Session) chooseBulk() bool {
+	st := s.view.State()
+	base := uint64(len(st.Control()) + len(st.Sweeps()))
+	switch base {
+	case s.mine.count:
+		s.x.pulling = true
+		s.send([]byte{byte(BulkFrame)})
+		s.report.Rounds++
+	case s.theirs.count:
+		s.x.pushing = true
+	default:
+		return false
+	}
+	s.report.Method = Bulk
+	return true
+}
+
+// reconcileOptions leaves room for the frame's type. Reconcile stays well
+// below its bound of at least 4096 bytes; reconcileFrame checks that.
+func (s *Session) reconcileOptions() reconcile.Options {
+	return reconcile.Options{FrameBytes: max(MinFrameBytes, s.limit-1)}
+}
+
+// produce does one piece of the exchange's work, if there is any that can be
+// done now, and reports whether it did. The order is: what the peer waits
+// for first, records last.
+func (s *Session) produce() bool {
+	if s.room <= 0 {
+		return false
+	}
+	x := &s.x
+	switch {
+	case x.query != nil && !x.asked && s.backlog() < backlogIDs:
+		x.asked = true
+		s.report.Queries++
+		s.report.Rounds++
+		s.reconcileFrame(x.query)
+		x.query = nil
+	case x.question != nil:
+		answer, err := reconcile.Respond(x.set.index(), x.question, s.reconcileOptions())
+		x.question = nil
+		if err != nil {
+			s.fail(err, charged(err))
+			return true
+		}
+		s.reconcileFrame(answer)
+	case len(x.gone) > 0:
+		n := min(len(x.gone), (s.limit-1)/32)
+		s.send(idsFrame(GoneFrame, x.gone[:n]))
+		x.gone = x.gone[n:]
+	case len(x.wants) > 0 && len(x.owed) < MaxOutstanding:
+		n := min(len(x.wants), (s.limit-1)/32, MaxOutstanding-len(x.owed))
+		for _, id := range x.wants[:n] {
+			x.owed[id] = struct{}{}
+		}
+		s.send(idsFrame(WantFrame, x.wants[:n]))
+		x.wants = x.wants[n:]
+	case len(x.stream) > 0 || len(x.outgoing) > 0 || x.pushing:
+		s.dataFrame()
+	case x.endDue:
+		x.endDue = false
+		s.send([]byte{byte(EndFrame)})
+	case !x.said && s.settled():
+		s.conclude()
+	default:
+		return false
+	}
+	return true
+}
+
+// backlog counts the IDs found and not yet moved.
+func (s *Session) backlog() int { return len(s.x.wants) + len(s.x.owed) + len(s.x.outgoing) }
+
+func (s *Session) reconcileFrame(msg []byte) {
+	if len(msg)+1 > s.limit {
+		s.fail(&LimitError{What: "bytes in a frame of our own", Limit: uint64(s.limit)}, false)
+		return
+	}
+	s.send(append([]byte{byte(ReconcileFrame)}, msg...))
+}
+
+// dataFrame sends as many records as one frame takes.
+func (s *Session) dataFrame() {
+	x := &s.x
+	body := s.limit - 1
+	for len(x.stream) < body {
+		if len(x.outgoing) == 0 && !s.refill() {
+			break
+		}
+		id := x.outgoing[0]
+		x.outgoing = x.outgoing[1:]
+		r, err := x.set.get(id)
+		switch {
+		case errors.Is(err, ErrGone):
+			x.gone = append(x.gone, id)
+			x.removed = append(x.removed, id)
+			s.report.GoneOut++
+			continue
+		case err != nil:
+			s.fail(err, false)
+			return
+		case s.report.Method == Bulk && !r.Data():
+			continue
+		}
+		x.stream = s.enc.append(x.stream, &r.Record)
+		s.report.RecordsOut++
+		s.report.RecordBytesOut += int64(len(r.Bytes))
+	}
+	n := min(len(x.stream), body)
+	if n == 0 {
+		return
+	}
+	s.report.DataBytesOut += int64(n)
+	s.send(append(append(make([]byte, 0, 1+n), byte(DataFrame)), x.stream[:n]...))
+	x.stream = append(x.stream[:0], x.stream[n:]...)
+}
+
+// refill takes the next IDs of a bulk from the index.
+func (s *Session) refill() bool {
+	x := &s.x
+	if !x.pushing {
+		return false
+	}
+	ix := x.set.index()
+	end := min(x.pushed+bulkChunk, ix.Len())
+	x.outgoing = nil
+	for item, err := range ix.Items(x.pushed, end) {
+		if err != nil {
+			s.fail(err, false)
+			return false
+		}
+		x.outgoing = append(x.outgoing, record.ID(item.ID))
+	}
+	x.pushed = end
+	if end == ix.Len() {
+		x.pushing = false
+	}
+	return len(x.outgoing) > 0
+}
+
+// settled reports whether this side has and has sent everything, down to the
+// last commit, so that its state may be computed.
+func (s *Session) settled() bool {
+	x := &s.x
+	if !s.in.idle() {
+		return false
+	}
+	if s.initiator {
+		return x.query == nil && !x.asked && len(x.owed) == 0 && !x.pulling
+	}
+	return x.over
+}
+
+// conclude computes what this side holds after the exchange and says so. The
+// responder, which heard the initiator's before, goes on at once.
+func (s *Session) conclude() {
+	var err error
+	before := s.mine
+	switch s.step {
+	case stepControl:
+		s.mine, err = stateOf(s.view)
+	case stepSweeps:
+		if s.view, err = s.view.Filter(s.sweeps); err == nil {
+			s.mine, err = stateOf(s.view)
+		}
+	default:
+		s.mine, err = overlaid(s.o.Space, before, s.view, s.x.added, s.x.removed)
+	}
+	if err != nil {
+		s.mine = before
+		s.fail(err, false)
+		return
+	}
+	s.x.said = true
+	s.send(s.mine.append([]byte{byte(StateFrame)}))
+	if s.initiator {
+		s.report.Rounds++
+		return
+	}
+	s.settle()
+}

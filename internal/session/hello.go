@@ -1,0 +1,98 @@
+package session
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/binary"
+
+	"anabranch/record"
+)
+
+// NonceSize is the length of a hello's nonce in bytes.
+const NonceSize = 8
+
+const (
+	helloLabel   = "anabranch session hello 1"
+	welcomeLabel = "anabranch session welcome 1"
+)
+
+// offerRanges is the one method that a hello of this version offers; other
+// bits are for methods to come and are ignored.
+const offerRanges = 1
+
+// Hello is the first frame of a session:
+//
+//	type 1 | version 1 | offers 1 | frame bytes varint | nonce 8 | tag 16 | state
+type Hello struct {
+	FrameBytes int
+	Nonce      [NonceSize]byte
+	Tag        [16]byte
+
+	state state
+}
+
+// ParseHello reads an initiator's first frame, so that the shell can look
+// for the space whose Tag it carries before it accepts the session. The
+// error wraps ErrVersion or is a *FrameError or an *UnexpectedError.
+func ParseHello(frame []byte) (Hello, error) {
+	if len(frame) == 0 {
+		return Hello{}, &FrameError{Frame: HelloFrame, Reason: "empty"}
+	}
+	if FrameType(frame[0]) != HelloFrame {
+		return Hello{}, &UnexpectedError{Frame: FrameType(frame[0]), Where: "hello"}
+	}
+	return parseHello(HelloFrame, frame[1:])
+}
+
+func parseHello(frame FrameType, body []byte) (Hello, error) {
+	r := reader{frame: frame, b: body}
+	if v := r.byte(); r.err == nil && v != Version {
+		return Hello{}, ErrVersion
+	}
+	if offers := r.byte(); r.err == nil && offers&offerRanges == 0 {
+		r.fail("no method in common")
+	}
+	var h Hello
+	h.FrameBytes = int(r.uvarint(MaxFrameBytes))
+	if r.err == nil && h.FrameBytes < MinFrameBytes {
+		r.fail("frames of %d bytes, at least %d", h.FrameBytes, MinFrameBytes)
+	}
+	if frame == HelloFrame {
+		r.copy(h.Nonce[:])
+	}
+	r.copy(h.Tag[:])
+	h.state = r.state()
+	return h, r.end()
+}
+
+// append encodes a hello, or a welcome, which has no nonce.
+func (h *Hello) append(dst []byte, frame FrameType) []byte {
+	dst = append(dst, byte(frame), Version, offerRanges)
+	dst = binary.AppendUvarint(dst, uint64(h.FrameBytes))
+	if frame == HelloFrame {
+		dst = append(dst, h.Nonce[:]...)
+	}
+	dst = append(dst, h.Tag[:]...)
+	return h.state.append(dst)
+}
+
+// Tag is how an initiator names a space in its hello: the first 16 bytes of
+// HMAC-SHA256 under the space's ID over a label, both device keys and the
+// nonce. Who does not know the space learns nothing from it.
+func Tag(space record.SpaceID, initiator, responder record.Key, nonce [NonceSize]byte) [16]byte {
+	return tag(helloLabel, space, initiator, responder, nonce)
+}
+
+func tag(label string, space record.SpaceID, initiator, responder record.Key, nonce [NonceSize]byte) [16]byte {
+	m := hmac.New(sha256.New, space[:])
+	m.Write([]byte(label))
+	m.Write(initiator[:])
+	m.Write(responder[:])
+	m.Write(nonce[:])
+	return [16]byte(m.Sum(nil))
+}
+
+// Refusal is the frame that answers a hello nobody here will speak to: an
+// unknown tag, a device that may not read, a version that is not spoken. It
+// is the same for all of them.
+func Refusal() []byte { return []byte{byte(RefusedFrame)} }
