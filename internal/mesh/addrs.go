@@ -1,0 +1,303 @@
+package mesh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	ma "github.com/multiformats/go-multiaddr"
+)
+
+// An address of ours is "ip:port" and means QUIC on that UDP port. When TCP
+// joins it, the same port serves both, and the translation to multiaddrs
+// below will return one for each.
+
+// multiaddrOf returns /ip4|ip6/…/udp/port/quic-v1.
+func multiaddrOf(a netip.AddrPort) (ma.Multiaddr, error) {
+	ip := a.Addr().Unmap()
+	family := "ip6"
+	if ip.Is4() {
+		family = "ip4"
+	}
+	return ma.NewMultiaddr(fmt.Sprintf("/%s/%s/udp/%d/quic-v1", family, ip.WithZone(""), a.Port()))
+}
+
+// addrPortOf is the inverse; it fails for addresses we do not make.
+func addrPortOf(m ma.Multiaddr) (netip.AddrPort, bool) {
+	host, err := m.ValueForProtocol(ma.P_IP4)
+	if err != nil {
+		if host, err = m.ValueForProtocol(ma.P_IP6); err != nil {
+			return netip.AddrPort{}, false
+		}
+	}
+	port, err := m.ValueForProtocol(ma.P_UDP)
+	if err != nil {
+		return netip.AddrPort{}, false
+	}
+	a, err := netip.ParseAddrPort(net.JoinHostPort(host, port))
+	return a, err == nil
+}
+
+// addrOf is how a multiaddr appears to callers: "ip:port".
+func addrOf(m ma.Multiaddr) string {
+	if m == nil {
+		return ""
+	}
+	if a, ok := addrPortOf(m); ok {
+		return a.String()
+	}
+	return m.String()
+}
+
+// parseListen reads one Listen option. ":port" means every interface, over
+// IPv4 and IPv6.
+func parseListen(s string) ([]netip.AddrPort, error) {
+	if port, ok := strings.CutPrefix(s, ":"); ok {
+		n, err := strconv.ParseUint(port, 10, 16)
+		if err != nil {
+			return nil, fmt.Errorf("mesh: Listen %q: want ip:port or :port", s)
+		}
+		return []netip.AddrPort{netip.AddrPortFrom(netip.IPv4Unspecified(), uint16(n)), netip.AddrPortFrom(netip.IPv6Unspecified(), uint16(n))}, nil
+	}
+	a, err := netip.ParseAddrPort(s)
+	if err != nil {
+		return nil, fmt.Errorf("mesh: Listen %q: want ip:port or :port", s)
+	}
+	return []netip.AddrPort{a}, nil
+}
+
+// listen binds the addresses. One that cannot be bound is only logged as long
+// as another can: machines without IPv6 are common.
+func (h *host) listen(wanted []string) error {
+	var errs []error
+	chosen := make(map[uint16]uint16) // wanted port to the one in its place, shared by IPv4 and IPv6
+	for _, s := range wanted {
+		addrs, err := parseListen(s)
+		if err != nil {
+			return err
+		}
+		for _, a := range addrs {
+			want := a
+			if port, ok := chosen[a.Port()]; ok {
+				a = netip.AddrPortFrom(a.Addr(), port)
+			}
+			got, err := h.bind(a)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("mesh: listen on %s: %w", want, err))
+				continue
+			}
+			chosen[want.Port()] = got.Port()
+			if want.Port() != 0 && got.Port() != want.Port() {
+				h.log.Warn("port is taken, listening on another", "want", want.String(), "got", got.String())
+			}
+		}
+	}
+	if len(h.bound) == 0 {
+		return errors.Join(errs...)
+	}
+	for _, err := range errs {
+		h.log.Warn("not listening everywhere", "err", err)
+	}
+	return nil
+}
+
+// bind listens on one address, or on another port when that one is taken.
+func (h *host) bind(a netip.AddrPort) (got netip.AddrPort, err error) {
+	m, err := multiaddrOf(a)
+	if err != nil {
+		return got, err
+	}
+	err = h.swarm.AddListenAddr(m)
+	if errors.Is(err, syscall.EADDRINUSE) && a.Port() != 0 {
+		return h.bind(netip.AddrPortFrom(a.Addr(), 0))
+	}
+	if err != nil {
+		return got, err
+	}
+	for _, l := range h.swarm.ListenAddresses() {
+		b, ok := addrPortOf(l)
+		if ok && !slices.Contains(h.bound, b) {
+			h.bound = append(h.bound, b)
+			return b, nil
+		}
+	}
+	return got, errors.New("the listener does not show its address")
+}
+
+func (h *host) Addrs() []string {
+	var ifaces []netip.Addr
+	for _, b := range h.bound {
+		if b.Addr().IsUnspecified() {
+			ifaces = interfaceAddrs()
+			break
+		}
+	}
+	return dialable(h.bound, ifaces)
+}
+
+// dialable lists where a peer may reach a host bound so, on a machine with
+// these interface addresses: IPv4 first, since it works in more places.
+// Loopback stands in for "every interface" only when there is nothing else.
+func dialable(bound []netip.AddrPort, ifaces []netip.Addr) []string {
+	var near, far []netip.AddrPort
+	for _, b := range bound {
+		if !b.Addr().IsUnspecified() {
+			far = append(far, b)
+			continue
+		}
+		for _, ip := range ifaces {
+			if ip.Is4() != b.Addr().Is4() {
+				continue
+			}
+			if a := netip.AddrPortFrom(ip, b.Port()); ip.IsLoopback() {
+				near = append(near, a)
+			} else {
+				far = append(far, a)
+			}
+		}
+	}
+	if len(far) == 0 {
+		far = near
+	}
+	slices.SortStableFunc(far, func(a, b netip.AddrPort) int {
+		switch {
+		case a.Addr().Is4() == b.Addr().Is4():
+			return 0
+		case a.Addr().Is4():
+			return -1
+		}
+		return 1
+	})
+	var out []string
+	for _, a := range far {
+		if s := a.String(); !slices.Contains(out, s) && len(out) < maxAddrs {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// bridgePrefixes name the interfaces that container and machine runtimes make:
+// their addresses are the same on every machine and lead nowhere from outside.
+var bridgePrefixes = []string{"docker", "br-", "veth", "virbr", "vmnet", "vboxnet", "cni", "flannel", "cali", "podman", "lxcbr", "lxdbr", "incusbr"}
+
+// interfaceAddrs returns the addresses of the interfaces that are up, without
+// bridges and link-local ones, in the order the system gives them.
+func interfaceAddrs() []netip.Addr {
+	ifaces, err := net.Interfaces()
+	if err != nil {
+		return nil
+	}
+	var out []netip.Addr
+	for _, i := range ifaces {
+		bridge := slices.ContainsFunc(bridgePrefixes, func(p string) bool { return strings.HasPrefix(i.Name, p) })
+		if i.Flags&net.FlagUp == 0 || bridge {
+			continue
+		}
+		addrs, err := i.Addrs()
+		if err != nil {
+			continue
+		}
+		for _, a := range addrs {
+			n, ok := a.(*net.IPNet)
+			if !ok {
+				continue
+			}
+			ip, ok := netip.AddrFromSlice(n.IP)
+			if ip = ip.Unmap(); ok && !ip.IsLinkLocalUnicast() && !ip.IsMulticast() {
+				out = append(out, ip)
+			}
+		}
+	}
+	return out
+}
+
+// resolve turns the addresses given to Open into multiaddrs, looking names up.
+// What cannot be turned is an attempt that failed.
+func resolve(ctx context.Context, addrs []string) (targets []ma.Multiaddr, failed []Attempt) {
+	add := func(a netip.AddrPort) {
+		m, err := multiaddrOf(a)
+		switch {
+		case err != nil:
+			failed = append(failed, Attempt{Addr: a.String(), Err: err})
+		case len(targets) < maxDialAddrs && !ma.Contains(targets, m):
+			targets = append(targets, m)
+		}
+	}
+	for _, s := range addrs {
+		if a, err := netip.ParseAddrPort(s); err == nil {
+			add(a)
+			continue
+		}
+		name, service, err := net.SplitHostPort(s)
+		if err != nil {
+			failed = append(failed, Attempt{Addr: s, Err: err})
+			continue
+		}
+		port, err := strconv.ParseUint(service, 10, 16)
+		if err != nil {
+			failed = append(failed, Attempt{Addr: s, Err: fmt.Errorf("port %q is not a number", service)})
+			continue
+		}
+		ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", name)
+		if err != nil {
+			failed = append(failed, Attempt{Addr: s, Err: err})
+		}
+		for _, ip := range ips {
+			add(netip.AddrPortFrom(ip.Unmap(), uint16(port)))
+		}
+	}
+	return targets, failed
+}
+
+// stagger schedules the dials of one peer's addresses: loopback and private
+// ones first, then IPv6 before IPv4 as RFC 8305 prefers, each dialStagger
+// after the one before it.
+func stagger(addrs []ma.Multiaddr) []network.AddrDelay {
+	rank := func(m ma.Multiaddr) int {
+		a, ok := addrPortOf(m)
+		ip := a.Addr()
+		switch {
+		case !ok:
+			return 4
+		case ip.IsLoopback():
+			return 0
+		case slices.ContainsFunc(nearPrefixes, func(p netip.Prefix) bool { return p.Contains(ip) }):
+			return 1
+		case ip.Is6():
+			return 2
+		}
+		return 3
+	}
+	sorted := slices.Clone(addrs)
+	slices.SortStableFunc(sorted, func(a, b ma.Multiaddr) int { return rank(a) - rank(b) })
+	out := make([]network.AddrDelay, len(sorted))
+	for i, m := range sorted {
+		out[i] = network.AddrDelay{Addr: m, Delay: dialStagger * time.Duration(i)}
+	}
+	return out
+}
+
+// sourceIP finds the address the system would send from, by connecting a UDP
+// socket, which sends nothing. The library's own way reads the routing table,
+// which sandboxes forbid.
+type sourceIP struct{}
+
+// PreferredSourceIPForDestination lets a dial leave from the listening socket
+// that is bound to the right address, so that the peer sees our real port.
+func (sourceIP) PreferredSourceIPForDestination(dst *net.UDPAddr) (net.IP, error) {
+	c, err := net.DialUDP("udp", nil, dst)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	return c.LocalAddr().(*net.UDPAddr).IP, nil
+}

@@ -1,0 +1,44 @@
+// Package mesh carries frames between devices that know each other's keys.
+//
+// A Host owns one device's presence on the network: it listens, dials,
+// keeps at most a few connections per peer and hands out streams of
+// length-prefixed frames. It knows no protocol of ours: a protocol is a name
+// and a function that is given the stream, and the frames are bytes.
+//
+// # Identity and the gate
+//
+// The network identity of a device is its Ed25519 key; every connection is
+// encrypted (TLS 1.3 inside QUIC) and both ends have proved their keys before
+// anything else is said. The Gate is then asked about the peer's key: once for
+// the connection (does any protocol admit this key?) and again for every
+// stream. A stranger gets no stream, no list of protocols and no description
+// of this program; what it does learn is that a libp2p host with this key
+// answers here. While an invitation is open the gate may admit strangers to
+// the one protocol that completes invitations, and to nothing else.
+//
+// The dialling side finishes its handshake before the listening side has
+// judged it, so a connection that stands is not yet an admission. Open
+// therefore returns only when the far side has accepted the protocol by name,
+// and Peers lists a connection we dialled only from then on.
+//
+// # Two implementations
+//
+// New makes a Host on real sockets. It is go-libp2p assembled by hand from
+// its swarm, its QUIC transport, its resource manager and its in-memory
+// address book: none of the services meant for a public network of hundreds of
+// peers (peer identification, NAT probing, relay search, local multicast) is
+// linked in or running. TCP will be a second transport on the same swarm.
+// NewNetwork makes hosts that meet in memory, over links that tests can delay,
+// partition and cut at an exact byte. One test suite runs over both.
+//
+// # Frames
+//
+// A frame on a stream is
+//
+//	length  unsigned LEB128 varint, 1 to 3 bytes, shortest form only
+//	body    length bytes
+//
+// The length is checked against the limit before the body is allocated.
+// Nothing else is on a stream, except the libp2p multistream negotiation of
+// the protocol name that Open performs at its start.
+package mesh

@@ -1,0 +1,46 @@
+package mesh
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+)
+
+// quicPipe is a libp2p stream with its errors translated into ours.
+type quicPipe struct{ s network.Stream }
+
+func (p *quicPipe) Read(b []byte) (int, error) {
+	n, err := p.s.Read(b)
+	return n, streamError(err, p.s.Conn())
+}
+
+func (p *quicPipe) Write(b []byte) (int, error) {
+	n, err := p.s.Write(b)
+	return n, streamError(err, p.s.Conn())
+}
+
+func (p *quicPipe) SetDeadline(t time.Time) error { return streamError(p.s.SetDeadline(t), p.s.Conn()) }
+func (p *quicPipe) CloseWrite() error             { return streamError(p.s.CloseWrite(), p.s.Conn()) }
+func (p *quicPipe) Close() error                  { return streamError(p.s.Close(), p.s.Conn()) }
+func (p *quicPipe) Reset()                        { _ = p.s.Reset() }
+
+// streamError says which of the Stream errors it was, keeping the cause. A
+// stream that was ended on this side does not come here: the frame layer knows.
+func streamError(err error, conn network.Conn) error {
+	var onStream *network.StreamError
+	var onConn *network.ConnError
+	switch {
+	case err == nil, err == io.EOF, errors.Is(err, os.ErrDeadlineExceeded):
+		return err
+	case errors.As(err, &onConn) && onConn.Remote && onConn.ErrorCode == network.ConnGated, closedByGate(conn):
+		return fmt.Errorf("%w: %w: its gate closed the connection", ErrConnLost, ErrRefused)
+	case errors.As(err, &onStream) && onStream.Remote:
+		return fmt.Errorf("%w (code %#x)", ErrReset, uint32(onStream.ErrorCode))
+	default:
+		return fmt.Errorf("%w: %w", ErrConnLost, err)
+	}
+}
