@@ -14,6 +14,10 @@ const (
 	frameReserve  = 200 // left free for the range that closes a cut message
 )
 
+// emptyFingerprint is that of no items. No split sends it; a closed message
+// may.
+var emptyFingerprint = Sum{}.Fingerprint(0)
+
 // Options configures one side. The zero value is ready to use. The two
 // sides need not agree.
 type Options struct {
@@ -119,7 +123,11 @@ func Respond(ix Index, msg []byte, o Options) ([]byte, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	s := side{ix: ix, frameBytes: o.FrameBytes}
+	return respond(ix, msg, o.FrameBytes)
+}
+
+func respond(ix Index, msg []byte, frameBytes int) ([]byte, error) {
+	s := side{ix: ix, frameBytes: frameBytes}
 	r := reader{msg: msg}
 	v, err := r.versionByte()
 	if err != nil {
@@ -160,6 +168,7 @@ func (s *side) answer(r *reader) error {
 		lower Bound // that bound
 		skip  bool  // ranges up to lower have been settled and not been sent
 		shut  bool  // the frame is full
+		lone  bool  // and the range dropped for it is empty at the peer's
 	)
 	for {
 		g, ok, err := r.next()
@@ -203,7 +212,7 @@ func (s *side) answer(r *reader) error {
 			}
 			if s.full(len(s.w.buf)) { // all or nothing
 				s.w.buf, s.sent = s.w.buf[:mark], markSent
-				shut = true
+				shut, lone = true, g.fingerprint == emptyFingerprint
 			}
 		case s.initiator:
 			if err := s.compare(begin, end, g.ids); err != nil {
@@ -218,7 +227,7 @@ func (s *side) answer(r *reader) error {
 		}
 		if shut || s.full(len(s.w.buf)) {
 			shut = true
-			if err := s.close(end); err != nil {
+			if err := s.close(end, lone); err != nil {
 				return err
 			}
 		}
@@ -331,13 +340,12 @@ func (s *side) compare(begin, end int, theirs []ID) error {
 // do, it digests only the items from end on: where a range was dropped the
 // peer sees a mismatch, which brings the dropped range back.
 //
-// That fails when no items are left from end on: a peer that has none in
-// the whole range would find the empty set's fingerprint equal, and the
-// dropped items would never be mentioned again. So in this case it digests
-// the range that it claims.
-func (s *side) close(end int) error {
+// It sees none if it has nothing in the dropped range and what is here from
+// end on (often nothing): then the dropped items would never be mentioned
+// again. In this case, lone, the fingerprint is of the range that it claims.
+func (s *side) close(end int, lone bool) error {
 	begin := end
-	if begin == s.ix.Len() {
+	if lone {
 		begin = s.sent
 	}
 	fp, err := s.ix.Fingerprint(begin, s.ix.Len())

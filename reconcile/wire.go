@@ -41,6 +41,11 @@ const (
 	modeList        = 2
 )
 
+// closedAtInfinity is the one range that may follow one up to infinity: a
+// sender whose frame is full closes it even where nothing is left to close.
+// It is a fingerprint of the empty range.
+var closedAtInfinity = "\x00\x00\x01" + string(emptyFingerprint[:])
+
 // What can be wrong with a message. They come wrapped in a *MessageError.
 var (
 	ErrVersion    = errors.New("version not supported")
@@ -143,7 +148,7 @@ func (r *reader) next() (g wireRange, ok bool, err error) {
 	if r.at == len(r.msg) {
 		return g, false, nil
 	}
-	if r.upper.Time == Infinity {
+	if r.upper.Time == Infinity && string(r.msg[r.at:]) != closedAtInfinity {
 		return g, false, r.fail(r.at, ErrInfinity, "%d bytes", len(r.msg)-r.at)
 	}
 	if g.upper, err = r.bound(); err != nil {
