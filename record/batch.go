@@ -18,14 +18,15 @@ import (
 // It decides as Verify does on every input, crafted keys included: both check
 // the cofactored equation of ZIP-215, here for the weighted sum of all
 // signatures. The weights of 128 bits come from a hash over the whole batch,
-// so the outcome is a function of the input, and a wrong signature passes
-// with probability 2^-125.
+// so the outcome is a function of the input, and a sum over wrong signatures
+// passes with probability 2^-128.
 //
 // The cost per signature falls with the size of the batch and rises with the
 // number of authors in it, whose terms are merged: see docs/record.md.
 // Batches of 256 to 4096 are good. Wrong signatures are found by halving,
-// which is given up for checks one by one when many are wrong: the worst
-// batch costs less than twice what Verify would.
+// which is given up for checks one by one when many are wrong: one wrong
+// signature makes a large batch half as dear again, and the worst batch costs
+// two and a half times what Verify would.
 func VerifyBatch(space SpaceID, batch [][]byte) ([]*Verified, []error) {
 	verified := make([]*Verified, len(batch))
 	errs := make([]error, len(batch))
@@ -61,11 +62,11 @@ func VerifyBatch(space SpaceID, batch [][]byte) ([]*Verified, []error) {
 
 const (
 	// leafTerms is the size from which on signatures are checked one by one:
-	// an equation this small costs more than that, by measurement.
+	// a sum this small saves nothing worth having.
 	leafTerms = 2
-	// searchFactor bounds the search for wrong signatures: the equations it
+	// searchFactor bounds the search for wrong signatures: the sums it
 	// evaluates have at most this many times the terms of the batch. One
-	// wrong signature needs less than 2.
+	// wrong signature needs 2.
 	searchFactor = 3
 
 	weightDomain = "anabranch batch weights 1"
@@ -85,7 +86,7 @@ type equation struct {
 	transcript hash.Hash // over everything the weights depend on
 	challenge  hash.Hash
 
-	// Scratch of holds, grown once.
+	// Scratch of sum, grown once.
 	sums    []scalar.Scalar // by author
 	inUse   []bool          // by author: it has a term in the range at hand
 	used    []int           // those authors, in order of appearance
@@ -176,28 +177,25 @@ func (e *equation) wrong(single func(term int) bool) []int {
 	e.weigh()
 	budget := searchFactor * len(e.terms)
 	var out []int
-	// search looks for the wrong terms in [begin, end). tainted says that at
-	// least one is there for certain, so that its equation need not be asked.
-	var search func(begin, end int, tainted bool) (found bool)
-	search = func(begin, end int, tainted bool) bool {
-		before := len(out)
+	// search finds the wrong terms of [begin, end), whose sum is known.
+	var search func(begin, end int, sum *curve.EdwardsPoint)
+	search = func(begin, end int, sum *curve.EdwardsPoint) {
 		n := end - begin
 		switch {
-		case n <= leafTerms, !tainted && budget < n:
+		case sum.IsSmallOrder():
+		case n <= leafTerms, budget < n/2:
 			out = oneByOne(out, begin, end, single)
-		case !tainted:
-			budget -= n
-			if !e.holds(begin, end) {
-				search(begin, end, true)
-			}
 		default:
+			budget -= n / 2
 			middle := begin + n/2
-			found := search(begin, middle, false)
-			search(middle, end, !found)
+			left := e.sum(begin, middle)
+			right := curve.NewEdwardsPoint().Sub(sum, left)
+			search(begin, middle, left)
+			search(middle, end, right)
 		}
-		return len(out) > before
 	}
-	search(0, len(e.terms), false)
+	budget -= len(e.terms)
+	search(0, len(e.terms), e.sum(0, len(e.terms)))
 	return out
 }
 
@@ -233,8 +231,8 @@ func (e *equation) weigh() {
 	e.points = make([]*curve.EdwardsPoint, 0, n)
 }
 
-// holds evaluates the equation over the terms [begin, end).
-func (e *equation) holds(begin, end int) bool {
+// sum evaluates the terms [begin, end). They hold if it is of small order.
+func (e *equation) sum(begin, end int) *curve.EdwardsPoint {
 	e.scalars, e.points, e.used = e.scalars[:0], e.points[:0], e.used[:0]
 	var base scalar.Scalar
 	for i := begin; i < end; i++ {
@@ -255,11 +253,10 @@ func (e *equation) holds(begin, end int) bool {
 	}
 	e.scalars = append(e.scalars, base.Neg(&base))
 	e.points = append(e.points, curve.ED25519_BASEPOINT_POINT)
-	var sum curve.EdwardsPoint
-	holds := sum.MultiscalarMulVartime(e.scalars, e.points).IsSmallOrder()
+	out := curve.NewEdwardsPoint().MultiscalarMulVartime(e.scalars, e.points)
 	for _, a := range e.used {
 		e.sums[a].Zero()
 		e.inUse[a] = false
 	}
-	return holds
+	return out
 }

@@ -122,6 +122,66 @@ func TestErrorsDoNotCancel(t *testing.T) {
 	}
 }
 
+// The weights commit to the whole batch: nobody may choose an S after them.
+func TestWeightsDependOnEveryPart(t *testing.T) {
+	weights := func(change func(i int, key *Key, message []byte, signature *[64]byte)) []byte {
+		e := newEquation(3)
+		for i := range 3 {
+			message := []byte(fmt.Sprint("message ", i))
+			key, signature := Public(testKey(i)), [64]byte(stded25519.Sign(testKey(i), message))
+			change(i, &key, message, &signature)
+			if !e.add(key, message, &signature) {
+				t.Fatal("not added")
+			}
+		}
+		e.weigh()
+		z, err := e.terms[0].z.MarshalBinary()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return z
+	}
+	same := func(int, *Key, []byte, *[64]byte) {}
+	plain := weights(same)
+	if string(plain) != string(weights(same)) {
+		t.Error("the same batch has other weights")
+	}
+	for about, change := range map[string]func(int, *Key, []byte, *[64]byte){
+		"key":     func(i int, key *Key, _ []byte, _ *[64]byte) { *key = Public(testKey(9 + i)) },
+		"message": func(i int, _ *Key, message []byte, _ *[64]byte) { message[0] += byte(i) },
+		"R":       func(i int, _ *Key, _ []byte, s *[64]byte) { copy(s[:32], publicBytes(9+i)) },
+		"S":       func(i int, _ *Key, _ []byte, s *[64]byte) { s[32] += byte(i) },
+	} {
+		if string(plain) == string(weights(change)) {
+			t.Errorf("the weights do not depend on %s", about)
+		}
+	}
+}
+
+// One wrong signature costs a search, many cost no more than one check each
+// beside a bounded search.
+func TestHalvingChecksFewOneByOne(t *testing.T) {
+	const n = 256
+	for _, c := range []struct{ wrong, most int }{{0, 0}, {1, leafTerms}, {2, 2 * leafTerms}, {4, 4 * leafTerms}, {n, n}} {
+		e := newEquation(n)
+		for i := range n {
+			message := []byte(fmt.Sprint(i))
+			signature := [64]byte(stded25519.Sign(testKey(0), message))
+			if i*c.wrong%n < c.wrong {
+				message[0]++
+			}
+			if !e.add(Public(testKey(0)), message, &signature) {
+				t.Fatal("not added")
+			}
+		}
+		asked := 0
+		found := e.wrong(func(i int) bool { asked++; return i*c.wrong%n >= c.wrong })
+		if len(found) != c.wrong || asked > c.most {
+			t.Errorf("%d wrong: %d found, %d checked one by one, expected at most %d", c.wrong, len(found), asked, c.most)
+		}
+	}
+}
+
 func TestBatchEqualsSingleOnAnyMix(t *testing.T) {
 	good := signedRecords(t, 24, 5)
 	crafted := craftedRecords(t)

@@ -11,7 +11,7 @@ import (
 func BenchmarkVerifyBatch(b *testing.B) {
 	for _, authors := range []int{1, 10, 100, 1000} {
 		records := signedRecords(b, 4096, authors)
-		for _, size := range []int{64, 256, 1024, 4096} {
+		for _, size := range []int{4, 16, 64, 256, 1024, 4096} {
 			b.Run(fmt.Sprintf("authors=%d/batch=%d", authors, size), func(b *testing.B) {
 				done := 0
 				for b.Loop() {
@@ -29,17 +29,18 @@ func BenchmarkVerifyBatch(b *testing.B) {
 
 // BenchmarkVerifyBatchWrong measures what a hostile peer can make us spend.
 func BenchmarkVerifyBatchWrong(b *testing.B) {
-	const size = 1024
-	for _, wrong := range []int{1, 16, 256, size} {
-		records := signedRecords(b, size, 10)
-		for i := range wrong {
-			records[i*(size/wrong)][headerSize+40] ^= 1 // the payload
+	for _, c := range []struct{ size, authors, wrong int }{
+		{1024, 10, 1}, {1024, 10, 4}, {1024, 10, 16}, {1024, 10, 256}, {1024, 10, 1024}, {64, 64, 64}, {1024, 1024, 1024},
+	} {
+		records := signedRecords(b, c.size, c.authors)
+		for i := range c.wrong {
+			records[i*(c.size/c.wrong)][headerSize+40] ^= 1 // the payload
 		}
-		b.Run(fmt.Sprintf("wrong=%d", wrong), func(b *testing.B) {
+		b.Run(fmt.Sprintf("authors=%d/batch=%d/wrong=%d", c.authors, c.size, c.wrong), func(b *testing.B) {
 			done := 0
 			for b.Loop() {
 				VerifyBatch(testSpace, records)
-				done += size
+				done += c.size
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(done), "ns/record")
 		})

@@ -38,6 +38,9 @@ func TestDotsAtTheirEdges(t *testing.T) {
 	if !(Dots{0, full}).Contains(Dots{0, nil}) || !(Dots{0, nil}).Contains(Dots{0, full}) {
 		t.Error("block 0 whole and as a full bitmap are the same set")
 	}
+	if almost := append(slices.Clone(full[1:]), 0x7f); (Dots{0, almost}).Contains(Dots{0, nil}) {
+		t.Error("number 4096 is missing")
+	}
 	if (Dots{1, full}).Contains(Dots{1, nil}) {
 		t.Error("the whole up to block 1 has block 0 as well")
 	}

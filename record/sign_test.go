@@ -32,6 +32,7 @@ func TestSignRefusesWhatDecodeWould(t *testing.T) {
 		{Kind: Entry, Time: 1, Lane: 1, Seq: 1, Path: "/a", Payload: make([]byte, MaxPayload+1)},
 		{Kind: Entry, Time: 1, Lane: 1, Seq: 1, Path: "a"},
 		{Kind: Control, Time: 1, Path: "/"},
+		{Kind: Doc, Time: 1, Lane: 1, Seq: 1, Path: "/a", Replaces: someReplaces(65)},
 	} {
 		if v, err := Sign(testSpace, testKey(0), r); v != nil || !errors.Is(err, ErrMalformed) {
 			t.Errorf("%+v: %v", r, err)
@@ -69,6 +70,12 @@ func TestNamesReadBack(t *testing.T) {
 		if _, err := ParseID(s); err == nil {
 			t.Errorf("ParseID(%q) has no error", s)
 		}
+	}
+	if low, high := (ID{1}), (ID{2}); low.Compare(high) >= 0 || high.Compare(low) <= 0 || low.Compare(low) != 0 {
+		t.Error("IDs are ordered as numbers")
+	}
+	if low, high := (Key{1}), (Key{2}); low.Compare(high) >= 0 || high.Compare(low) <= 0 || low.Compare(low) != 0 {
+		t.Error("keys are ordered by their bytes")
 	}
 	for r := Reader; r <= Admin; r++ {
 		if got, err := ParseRole(r.String()); got != r || err != nil {
