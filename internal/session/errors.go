@@ -80,10 +80,9 @@ func (e *UnsettledError) Error() string {
 // RootsDifferError says that everything was exchanged and the two sides
 // still do not hold the same set. Nothing was swept.
 type RootsDifferError struct {
-	Ours, Theirs           [32]byte
-	OurCount, TheirCount   uint64
-	RecordsIn, RecordsOut  int
-	ReconciliationMessages int
+	Ours, Theirs          [32]byte
+	OurCount, TheirCount  uint64
+	RecordsIn, RecordsOut int
 }
 
 func (e *RootsDifferError) Error() string {

@@ -37,6 +37,7 @@ type exchange struct {
 	pushing  bool        // send all data, uncompared
 	pushed   int         // position in the index up to which that was done
 	pulling  bool        // all data of the peer is on its way, uncompared
+	pulled   bool        // that was so in this exchange: whatever came is wanted
 	endDue   bool        // responder: an end frame follows the bulk
 	said     bool        // our state is sent
 
@@ -80,20 +81,26 @@ func (s *Session) begin(next step) {
 // sweeps are equal on both sides by now, so what a count has above theirs is
 // data.
 func (s *Session) chooseBulk() bool {
-	st := s.view.State()
-	base := uint64(len(st.Control()) + len(st.Sweeps()))
-	switch base {
+	switch base := uint64(s.shared()); base {
 	case s.mine.count:
-		s.x.pulling = true
+		s.x.pulling, s.x.pulled = true, true
+		s.report.DueIn += int(min(s.theirs.count, 1<<31) - min(base, s.theirs.count, 1<<31))
 		s.send([]byte{byte(BulkFrame)})
 		s.report.Rounds++
 	case s.theirs.count:
 		s.x.pushing = true
+		s.report.DueOut += s.x.set.index().Len() - int(base)
 	default:
 		return false
 	}
 	s.report.Method = Bulk
 	return true
+}
+
+// shared counts the control records and sweeps that both sides hold.
+func (s *Session) shared() int {
+	st := s.view.State()
+	return len(st.Control()) + len(st.Sweeps())
 }
 
 // reconcileOptions leaves room for the frame's type. Reconcile stays well
@@ -245,6 +252,9 @@ func (s *Session) conclude() {
 			s.mine, err = stateOf(s.view)
 		}
 	default:
+		if !s.initiator && s.x.queries == 0 {
+			s.report.Method = Bulk // nothing was compared: everything was sent
+		}
 		s.mine, err = overlaid(s.o.Space, before, s.view, s.x.added, s.x.removed)
 	}
 	if err != nil {

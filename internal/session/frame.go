@@ -129,6 +129,7 @@ func (s *Session) request(t FrameType, body []byte) {
 	case t == BulkFrame && s.step == stepData && len(body) == 0 && x.queries == 0 && x.served == 0 && !x.endDue:
 		x.pushing, x.endDue = true, true
 		s.report.Method = Bulk
+		s.report.DueOut += x.set.index().Len() - s.shared()
 		s.report.Rounds++
 	default:
 		s.unexpected(t, s.where())
@@ -190,6 +191,7 @@ func (s *Session) compare(body []byte) {
 		if _, known := x.have[id]; !known {
 			x.have[id] = struct{}{}
 			x.outgoing = append(x.outgoing, id)
+			s.report.DueOut++
 			news = true
 		}
 	}
@@ -197,6 +199,7 @@ func (s *Session) compare(body []byte) {
 		if _, known := x.need[id]; !known {
 			x.need[id] = struct{}{}
 			x.wants = append(x.wants, id)
+			s.report.DueIn++
 			news = true
 		}
 	}
@@ -246,6 +249,7 @@ func (s *Session) wanted(body []byte) {
 		}
 	}
 	x.served += uint64(len(ids))
+	s.report.DueOut += len(ids)
 	x.outgoing = append(x.outgoing, ids...)
 	switch n := uint64(x.set.index().Len()); {
 	case x.served > n:

@@ -127,7 +127,7 @@ func (s *Session) take(r *record.Verified, number int) {
 	}
 	_, wanted := s.x.owed[r.ID]
 	delete(s.x.owed, r.ID)
-	if s.initiator && !wanted && !s.x.pulling && s.step != stepFail {
+	if s.initiator && !wanted && !s.x.pulled && s.step != stepFail {
 		s.unwanted()
 	}
 	switch kind {

@@ -3,11 +3,17 @@ package session
 import (
 	"errors"
 	"fmt"
-	"testing"
 	"time"
 
 	"anabranch/record"
 )
+
+// tester is what *testing.T and *rapid.T share.
+type tester interface {
+	Helper()
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+}
 
 var epoch = time.Unix(1_700_000_000, 0)
 
@@ -31,17 +37,18 @@ func (d *side) over() bool { return d.done != nil || d.fail != nil }
 
 // pair is two machines and the link between them.
 type pair struct {
-	t       testing.TB
+	t       tester
 	a, b    *side // initiator, responder
 	now     time.Time
 	frames  int                                                // carried so far
 	carry   func(n int, from *side, frame []byte) (out []byte) // nil: the link is cut there
 	choose  func(n int) int                                    // which of n things happens next
 	between func(step int)                                     // live writes
+	stalls  bool                                               // the peer may be waited for in vain: the shell's deadline ends that
 	log     func(d *side, in Input, outs []Output)
 }
 
-func newPair(t testing.TB, w *world, a, b *testStore, frameBytes int) *pair {
+func newPair(t tester, w *world, a, b *testStore, frameBytes int) *pair {
 	t.Helper()
 	p := &pair{t: t, now: epoch, choose: func(int) int { return 0 }}
 	alice, bob := record.Key{0xA}, record.Key{0xB}
@@ -155,6 +162,12 @@ func (p *pair) run() {
 			if o := p.other(d); o.over() && len(d.inbox) == 0 {
 				can = append(can, func() { p.step(d, Closed{}) })
 			}
+		}
+		if len(can) == 0 && p.stalls && !(p.a.over() && p.b.over()) {
+			for _, d := range []*side{p.a, p.b} {
+				p.step(d, Closed{Err: errors.New("deadline")})
+			}
+			continue
 		}
 		if len(can) == 0 {
 			break

@@ -22,6 +22,7 @@ type Report struct {
 	FramesIn, FramesOut int
 	BytesIn, BytesOut   int64 // frames with their length prefixes
 
+	DueIn, DueOut         int   // records found to be missing so far, here and there
 	RecordsIn, RecordsOut int   // records that crossed, control and sweeps included
 	RecordBytesIn         int64 // of those, in canonical form
 	RecordBytesOut        int64
