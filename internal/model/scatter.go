@@ -1,0 +1,126 @@
+package model
+
+import (
+	"math/rand/v2"
+	"slices"
+
+	"anabranch/record"
+)
+
+// Key returns the n-th key of the small worlds.
+func Key(n int) record.Key { return record.Key{byte(n + 1)} }
+
+var (
+	areaPaths = []string{"/", "/", "/a", "/a", "/a/b", "/b"}
+	dataPaths = []string{"/a", "/a/b", "/a/b", "/b"}
+)
+
+func pick[T any](rng *rand.Rand, from []T) T { return from[rng.IntN(len(from))] }
+
+// Scatter adds n records that bear on each other in every way the law speaks
+// of, honest or not: grants under grants, seals in parts that are not always
+// complete or entitled, data in two lanes of each author with colliding dots,
+// sweeps of bits and of whole blocks. Key 0 is a root; authors are keys 0 to
+// authors-1.
+func (u *Universe) Scatter(rng *rand.Rand, authors, n int, seals bool) {
+	for range 2 {
+		u.grant(rng, nil, 1+rng.IntN(authors-1), record.Admin, "/")
+	}
+	for len(u.Records) < n {
+		author := rng.IntN(authors)
+		switch x := rng.IntN(20); {
+		case x < 3:
+			issuer := u.someGrant(rng)
+			if rng.IntN(4) == 0 {
+				issuer = nil
+			}
+			u.grant(rng, issuer, 1+rng.IntN(authors-1), pick(rng, []record.Role{1, 2, 2, 3, 3}), pick(rng, areaPaths))
+		case x < 6 && seals:
+			u.seal(rng, u.someIssuer(rng), u.someGrant(rng), pick(rng, areaPaths), 1+rng.Uint64N(50), func(*Record) bool { return rng.IntN(2) == 0 })
+		case x < 7:
+			u.label(rng, u.someGrant(rng))
+		case x < 11:
+			u.sweep(Key(author), uint64(1+rng.IntN(2)), uint32(rng.IntN(5)/4), u.someBits(rng), pick(rng, areaPaths), uint64(1+rng.IntN(50)))
+		default:
+			u.Make(Key(author), record.Record{
+				Kind: pick(rng, []record.Kind{record.Entry, record.Doc, record.Doc, record.Delta, 9}),
+				Time: uint64(1 + rng.IntN(50)), Lane: uint64(1 + rng.IntN(2)), Seq: u.Width*uint32(rng.IntN(5)/4) + 1 + rng.Uint32N(min(u.Width, 4)),
+				Path: pick(rng, dataPaths), Payload: []byte{byte(rng.IntN(256))},
+			})
+		}
+	}
+}
+
+// someGrant picks any grant of the universe; there is always one.
+func (u *Universe) someGrant(rng *rand.Rand) *Record {
+	return pick(rng, slices.DeleteFunc(slices.Clone(u.Records), func(r *Record) bool { return r.Control.Grant == nil }))
+}
+
+// someIssuer picks a grant to act under, or nil for the root key.
+func (u *Universe) someIssuer(rng *rand.Rand) *Record {
+	if rng.IntN(3) == 0 {
+		return nil
+	}
+	return u.someGrant(rng)
+}
+
+// someBits picks a sweep's payload: nil for whole blocks.
+func (u *Universe) someBits(rng *rand.Rand) []byte {
+	if rng.IntN(8) == 0 {
+		return nil
+	}
+	b := byte(1 + rng.IntN(1<<min(u.Width, 4)-1))
+	return []byte{b}
+}
+
+func (u *Universe) grant(rng *rand.Rand, issuer *Record, grantee int, role record.Role, area string) *Record {
+	g := &record.Grant{Author: Key(grantee), Device: Key(100 + grantee), Role: role, Random: [16]byte{byte(rng.IntN(256)), byte(rng.IntN(256))}}
+	return u.issue(issuer, area, 1+rng.Uint64N(50), record.ControlBody{Type: record.GrantType, Grant: g})
+}
+
+// seal adds the parts of a seal on a grant, one of them sometimes missing,
+// that list the records which pass.
+func (u *Universe) seal(rng *rand.Rand, issuer, target *Record, path string, time uint64, list func(*Record) bool) {
+	id := [16]byte{byte(rng.IntN(256)), byte(rng.IntN(256))}
+	parts := 1 + rng.IntN(5)/3
+	missing := -1
+	if parts > 1 && rng.IntN(3) == 0 {
+		missing = rng.IntN(parts)
+	}
+	lists := make([][]record.Prefix, parts)
+	for _, r := range u.Records {
+		if list(r) {
+			i := rng.IntN(parts)
+			lists[i] = append(lists[i], r.ID.Prefix())
+		}
+	}
+	for i, l := range lists {
+		if i != missing {
+			u.sealPart(issuer, target, path, time, id, i+1, parts, l)
+		}
+	}
+}
+
+func (u *Universe) sealPart(issuer, target *Record, path string, time uint64, id [16]byte, part, parts int, list []record.Prefix) *Record {
+	list = slices.Clone(list)
+	slices.SortFunc(list, func(a, b record.Prefix) int { return slices.Compare(a[:], b[:]) })
+	s := &record.Seal{Target: target.ID, SealID: id, Part: uint16(part), Parts: uint16(parts), List: slices.Compact(list)}
+	return u.issue(issuer, path, time, record.ControlBody{Type: record.SealType, Seal: s})
+}
+
+func (u *Universe) label(rng *rand.Rand, issuer *Record) *Record {
+	return u.issue(issuer, pick(rng, areaPaths), 1+rng.Uint64N(50), record.ControlBody{Type: record.LabelType, Label: []byte{byte(rng.IntN(256))}})
+}
+
+// issue adds a control record under a grant, or by root key 0 under none.
+func (u *Universe) issue(issuer *Record, path string, time uint64, body record.ControlBody) *Record {
+	author := u.Roots[0]
+	if issuer != nil {
+		author, body.Under = issuer.Control.Grant.Author, issuer.ID
+	}
+	return u.Make(author, record.Record{Kind: record.Control, Time: time, Path: path, Payload: body.Payload()})
+}
+
+func (u *Universe) sweep(author record.Key, lane uint64, block uint32, bits []byte, area string, time uint64) *Record {
+	return u.Make(author, record.Record{Kind: record.Sweep, Time: time, Lane: lane, Seq: block, Path: area, Payload: bits})
+}
