@@ -80,7 +80,7 @@ func TestACutAtAnyMessageLosesNothing(t *testing.T) {
 
 // TestDisturbedFramesAreRefusedByName truncates, flips, inflates, empties
 // and replaces every frame of the scene. Nothing panics, nothing that was
-// held is lost, both sides end, and if both call themselves done they are.
+// held is lost, both sides end, and if both call themselves complete they are.
 func TestDisturbedFramesAreRefusedByName(t *testing.T) {
 	w := newWorld()
 	frames, root := undisturbed(t, w)

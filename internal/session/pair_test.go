@@ -25,11 +25,11 @@ type side struct {
 	space   record.SpaceID
 	inbox   [][]byte       // frames on the link to this side
 	todo    []func() Input // answers that the shell owes
-	sent    int            // frames output since the last Drained
+	waiting int            // bytes output since the last Drained
 	done    *Done
 	fail    *Fail
 	commits int
-	most    int // frames ever output in one go without a Drained
+	most    int // bytes that ever waited
 	diskErr error
 }
 
@@ -45,6 +45,7 @@ type pair struct {
 	choose  func(n int) int                                    // which of n things happens next
 	between func(step int)                                     // live writes
 	stalls  bool                                               // the peer may be waited for in vain: the shell's deadline ends that
+	trust   bool                                               // signatures are not looked at
 	log     func(d *side, in Input, outs []Output)
 }
 
@@ -84,8 +85,8 @@ func (p *pair) step(d *side, in Input) {
 		}
 		switch out := out.(type) {
 		case Send:
-			d.sent++
-			d.most = max(d.most, d.sent)
+			d.waiting += len(out.Frame)
+			d.most = max(d.most, d.waiting)
 			if len(out.Frame) > d.s.limit {
 				p.t.Fatalf("%s: a frame of %d bytes", d.name, len(out.Frame))
 			}
@@ -97,6 +98,9 @@ func (p *pair) step(d *side, in Input) {
 			p.other(d).inbox = append(p.other(d).inbox, frame)
 		case Verify:
 			d.todo = append(d.todo, func() Input {
+				if p.trust {
+					return trusted(d.space, out.Batch)
+				}
 				records, errs := record.VerifyBatch(d.space, out.Batch)
 				return Verified{Records: records, Errs: errs}
 			})
@@ -156,8 +160,8 @@ func (p *pair) run() {
 					p.step(d, Frame{Bytes: frame})
 				})
 			}
-			if o := p.other(d); d.sent > 0 && len(o.inbox) == 0 {
-				can = append(can, func() { d.sent = 0; p.step(d, Drained{}) })
+			if o := p.other(d); d.waiting > 0 && len(o.inbox) == 0 {
+				can = append(can, func() { d.waiting = 0; p.step(d, Drained{}) })
 			}
 			if o := p.other(d); o.over() && len(d.inbox) == 0 {
 				can = append(can, func() { p.step(d, Closed{}) })
@@ -197,4 +201,12 @@ func describe(r Report) string {
 	return fmt.Sprintf("%s rounds %d queries %d control %d; in %d frames %d bytes %d records; out %d frames %d bytes %d records; overhead %d/%d; count %d completed %v",
 		r.Method, r.Rounds, r.Queries, r.ControlRounds, r.FramesIn, r.BytesIn, r.RecordsIn, r.FramesOut, r.BytesOut, r.RecordsOut,
 		r.OverheadIn(), r.OverheadOut(), r.Count, r.Completed)
+}
+
+func trusted(space record.SpaceID, batch [][]byte) Verified {
+	v := Verified{Records: make([]*record.Verified, len(batch)), Errs: make([]error, len(batch))}
+	for i, b := range batch {
+		v.Records[i], v.Errs[i] = record.Restore(space, b)
+	}
+	return v
 }
