@@ -28,4 +28,15 @@
 //
 // Signatures are Ed25519 under one predicate, ZIP-215, alone and in batches:
 // two predicates would mean two sets.
+//
+// # Use
+//
+// Sign makes a record. Verify and VerifyBatch read bytes from anybody; Restore
+// reads bytes that were verified before. All of them return a Verified, and
+// whoever holds one may rely on layout, signature and ID. Whether a record is
+// a member of its space is not decided here: see package space.
+//
+// The package does no I/O and keeps no state. Its outcomes depend on their
+// arguments alone. testdata/vectors holds golden vectors for other
+// implementations.
 package record
