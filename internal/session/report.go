@@ -35,8 +35,9 @@ type Report struct {
 	GoneOut  int // wanted by the peer, and dead here meanwhile
 
 	Root      [32]byte // agreed by both sides, or ours in a Fail
-	Count     uint64
-	Completed bool // every wanted record arrived; the sweeps received are applied
+	Count     uint64   // records under Root
+	Version   uint64   // the store's version that the session spoke of; Root is that plus what was exchanged
+	Completed bool     // every wanted record arrived; the sweeps received are applied
 	Duration  time.Duration
 }
 

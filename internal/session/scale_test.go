@@ -67,3 +67,31 @@ func TestAPeerThatDoesNotReadCostsAFewFrames(t *testing.T) {
 		t.Errorf("%d frames", len(h.sent))
 	}
 }
+
+// BenchmarkSession is what the machines themselves cost, both sides
+// together, over stores in memory and without signatures.
+func BenchmarkSession(b *testing.B) {
+	w := newWorld()
+	rs := unsigned(w, 1, 5000)
+	full, empty, half := w.store(rs...), w.store(), w.store(rs[:2500]...)
+	for _, bench := range []struct {
+		name string
+		a, b *testStore
+	}{{"equal", full, full}, {"bulk", empty, full}, {"half", half, full}} {
+		va, vb := bench.a.view(), bench.b.view()
+		b.Run(bench.name, func(b *testing.B) {
+			var r Report
+			for b.Loop() {
+				p := newPair(b, w, w.store(), w.store(), 0)
+				p.a.s.view, p.b.s.view, p.trust = va, vb, true
+				p.synced()
+				r = p.a.done.Report
+			}
+			b.ReportMetric(float64(r.Rounds), "rounds")
+			b.ReportMetric(float64(r.BytesIn+r.BytesOut), "bytes")
+			if n := r.RecordsIn + r.RecordsOut; n > 0 {
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/record")
+			}
+		})
+	}
+}

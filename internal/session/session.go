@@ -135,6 +135,7 @@ func (s *Session) Report() Report {
 		r.Duration = s.now.Sub(s.started)
 	}
 	r.Root, r.Count = s.mine.root, s.mine.count
+	r.Version = s.view.Version()
 	return r
 }
 
