@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
@@ -42,13 +43,20 @@ func (h *host) open(ctx context.Context, key Key, addrs []string, protocol strin
 		}
 		return nil, &Attempt{Addr: addrOf(conn.RemoteMultiaddr()), Err: err}
 	}
-	// Whether another attempt, on another connection, could do better.
-	final := func(a *Attempt) bool { return ctx.Err() != nil || errors.Is(a.Err, errNotOffered) }
+	// hopeless reports whether another connection could do no better. One
+	// that could is closed, so that the swarm does not hand it out again.
+	hopeless := func(conn network.Conn, a *Attempt) bool {
+		lost := errors.Is(a.Err, ErrConnLost) || errors.Is(a.Err, errGateClosed)
+		if lost {
+			_ = conn.Close()
+		}
+		return !lost || ctx.Err() != nil || len(addrs) == 0
+	}
 
 	var stale network.Conn
 	if conn, ok := h.links.newest(key); ok {
 		s, last := try(conn, false)
-		if s != nil || final(last) || len(addrs) == 0 {
+		if s != nil || hopeless(conn, last) {
 			return s, deref(last), nil
 		}
 		stale = conn
@@ -60,7 +68,7 @@ func (h *host) open(ctx context.Context, key Key, addrs []string, protocol strin
 	defer release()
 	// Somebody else's dial, or the peer's own, may have succeeded meanwhile.
 	if conn, ok := h.links.newest(key); ok && conn != stale {
-		if s, last := try(conn, false); s != nil || final(last) {
+		if s, last := try(conn, false); s != nil || hopeless(conn, last) {
 			return s, deref(last), nil
 		}
 	}
@@ -172,7 +180,7 @@ func (h *host) watch(conn network.Conn) (stop func()) {
 		return func() {}
 	}
 	before := q.ConnectionStats().PacketsReceived
-	t := time.AfterFunc(reusePatience, func() {
+	t := time.AfterFunc(h.patience, func() {
 		if q.ConnectionStats().PacketsReceived == before {
 			_ = conn.Close()
 		}
@@ -181,7 +189,8 @@ func (h *host) watch(conn network.Conn) (stop func()) {
 }
 
 // connError says why a stream could not be opened: the protocol is not offered
-// to us, the peer's gate closed the connection, or the connection is no more.
+// to us, the peer's gate closed the connection, a limit on streams was met, or
+// the connection is no more (ErrConnLost).
 func connError(conn network.Conn, err error) error {
 	var notOffered multistream.ErrNotSupported[string]
 	var onStream *network.StreamError
@@ -190,13 +199,19 @@ func connError(conn network.Conn, err error) error {
 	case errors.As(err, &notOffered):
 		return fmt.Errorf("%w: %w", ErrRefused, errNotOffered)
 	case errors.As(err, &onConn) && onConn.Remote && onConn.ErrorCode == network.ConnGated, closedByGate(conn):
-		return fmt.Errorf("%w: its gate closed the connection", ErrRefused)
+		return errGateClosed
 	case errors.As(err, &onStream) && onStream.Remote && onStream.ErrorCode == network.StreamGated:
 		return fmt.Errorf("%w: %w", ErrRefused, errNotOffered)
-	case conn.IsClosed():
-		return fmt.Errorf("%w: %w", ErrConnLost, err)
+	case errors.As(err, &onStream) && onStream.Remote && onStream.ErrorCode == network.StreamResourceLimitExceeded:
+		return fmt.Errorf("%w on the peer's side", errTooMany)
+	case errors.Is(err, network.ErrResourceLimitExceeded):
+		return fmt.Errorf("%w on our side: %w", errTooMany, err)
+	case errors.As(err, &onStream) && onStream.Remote:
+		return fmt.Errorf("%w (code %#x)", ErrReset, uint32(onStream.ErrorCode))
+	case !conn.IsClosed() && errors.Is(err, os.ErrDeadlineExceeded):
+		return fmt.Errorf("%w on a live connection within %v", errNoAnswer, negotiateTimeout)
 	}
-	return err
+	return fmt.Errorf("%w: %w", ErrConnLost, err)
 }
 
 // closedByGate reports whether the peer ended the connection because its gate

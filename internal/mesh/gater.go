@@ -45,6 +45,10 @@ func (h *host) accept(s network.Stream) {
 		_ = s.Reset()
 		return
 	}
+	if !h.door.admitsAny(key) { // it was admitted once, and is no more
+		_ = s.Conn().CloseWithError(network.ConnGated)
+		return
+	}
 	name, ok := h.negotiate(s, key)
 	if !ok {
 		_ = s.Reset()

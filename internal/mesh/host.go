@@ -46,7 +46,8 @@ type host struct {
 	quic      *quicreuse.ConnManager
 	swarm     *swarm.Swarm
 
-	dialing dialTokens
+	dialing  dialTokens
+	patience time.Duration // reusePatience, shorter in tests
 
 	mu    sync.Mutex          // guards trims
 	trims map[Key]*time.Timer // surplus connections to look at
@@ -62,12 +63,13 @@ func New(o Options) (Host, error) {
 	}
 	quietLibraries()
 	h := &host{
-		self:  Key(o.Key[32:]),
-		o:     o,
-		log:   o.Logger,
-		door:  newDoor(o.Gate, o.Handlers),
-		links: newLinks[network.Conn](),
-		trims: make(map[Key]*time.Timer),
+		self:     Key(o.Key[32:]),
+		o:        o,
+		patience: reusePatience,
+		log:      o.Logger,
+		door:     newDoor(o.Gate, o.Handlers),
+		links:    newLinks[network.Conn](),
+		trims:    make(map[Key]*time.Timer),
 	}
 	h.closing, h.stop = context.WithCancel(context.Background())
 	if err := h.assemble(); err != nil {

@@ -28,7 +28,7 @@ func (h *memHost) Changed() <-chan struct{}                { return h.links.chan
 
 func (h *memHost) Disconnect(key Key) {
 	for _, c := range h.links.all(key) {
-		c.fail(fmt.Errorf("%w: its gate closed the connection", ErrRefused), false)
+		c.fail(errGateClosed, false)
 	}
 }
 
@@ -108,7 +108,7 @@ func (h *memHost) dial(ctx context.Context, key Key, addr string) (*memConn, *At
 	case !h.door.admitsAny(key):
 		return nil, &Attempt{Addr: addr, Err: ErrNotAdmitted}
 	case !to.door.admitsAny(h.self):
-		return nil, &Attempt{Addr: addr, Err: fmt.Errorf("%w: its gate closed the connection", ErrRefused)}
+		return nil, &Attempt{Addr: addr, Err: errGateClosed}
 	}
 	c, err := h.net.join(h, to)
 	if err != nil {
@@ -126,6 +126,10 @@ func (h *memHost) openOn(ctx context.Context, c *memConn, key Key, protocol stri
 		return nil, err
 	}
 	to := c.other(h)
+	if !to.door.admitsAny(h.self) { // it admitted us once, and does no more
+		to.Disconnect(h.self)
+		return nil, errGateClosed
+	}
 	fn := to.door.handler(h.self, protocol)
 	if fn == nil {
 		return nil, fmt.Errorf("%w: %w", ErrRefused, errNotOffered)

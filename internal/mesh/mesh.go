@@ -44,7 +44,8 @@ type Host interface {
 	// the stream and must end it with Close or Reset. A later call for the same
 	// protocol replaces the function; nil removes it.
 	Handle(protocol string, fn func(Stream))
-	// Peers lists the peers connected now, one entry each, ordered by key.
+	// Peers lists the peers connected now, one entry each, ordered by key. A
+	// stranger who is here for an open invitation is among them.
 	Peers() []PeerInfo
 	// Changed returns a channel that is closed when next a peer connects or
 	// disconnects. Take the channel first and Peers second, so that

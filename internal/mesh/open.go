@@ -3,6 +3,7 @@ package mesh
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 )
 
@@ -11,6 +12,8 @@ var (
 	errNoAddress  = errors.New("no address is known")
 	errNoAnswer   = errors.New("no answer")
 	errNotOffered = errors.New("it does not offer the protocol to us")
+	errTooMany    = errors.New("too many streams or connections")
+	errGateClosed = fmt.Errorf("%w: its gate closed the connection", ErrRefused)
 )
 
 // openVia is Open as both twins perform it: it asks our own gate, lets the

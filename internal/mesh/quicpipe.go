@@ -37,7 +37,7 @@ func streamError(err error, conn network.Conn) error {
 	case err == nil, err == io.EOF, errors.Is(err, os.ErrDeadlineExceeded):
 		return err
 	case errors.As(err, &onConn) && onConn.Remote && onConn.ErrorCode == network.ConnGated, closedByGate(conn):
-		return fmt.Errorf("%w: %w: its gate closed the connection", ErrConnLost, ErrRefused)
+		return fmt.Errorf("%w: %w", ErrConnLost, errGateClosed)
 	case errors.As(err, &onStream) && onStream.Remote:
 		return fmt.Errorf("%w (code %#x)", ErrReset, uint32(onStream.ErrorCode))
 	default:

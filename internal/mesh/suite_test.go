@@ -343,13 +343,22 @@ func TestWrongKeyAndDeadAddressAreNamed(t *testing.T) {
 		if !errors.Is(err, ErrUnreachable) {
 			t.Errorf("oneself: %v", err)
 		}
-		// A dead address before a good one costs its head start only.
-		start := time.Now()
-		s, err := a.Open(within(t, 5*time.Second), b.Self(), append(gone, b.Addrs()...), "echo")
-		if err != nil || time.Since(start) > 900*time.Millisecond {
-			t.Fatalf("after %v: %v", time.Since(start), err)
+		// A dead address before a good one costs its head start, not the
+		// second that it takes to give it up. Best of three, for busy machines.
+		best := time.Hour
+		for range 3 {
+			a.Disconnect(b.Self())
+			start := time.Now()
+			s, err := a.Open(within(t, 5*time.Second), b.Self(), append(gone, b.Addrs()...), "echo")
+			if err != nil {
+				t.Fatal(err)
+			}
+			best = min(best, time.Since(start))
+			mustEcho(t, s, []byte("here"))
 		}
-		mustEcho(t, s, []byte("here"))
+		if best > 900*time.Millisecond {
+			t.Errorf("a dead address first costs %v", best)
+		}
 	})
 }
 
