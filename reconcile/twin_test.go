@@ -113,7 +113,7 @@ func someItems(t *rapid.T, name string, most int) []Item {
 	items := rapid.SliceOfN(anItem(), 0, 20).Draw(t, name)
 	rng := rand.New(rand.NewSource(rapid.Int64().Draw(t, name+" seed")))
 	spread := rapid.SampledFrom([]int64{1, 3, 1000, 1 << 40}).Draw(t, name+" spread")
-	for range rapid.IntRange(0, most).Draw(t, name+" more") {
+	for range rng.Intn(most + 1) {
 		x := Item{Time: 5 + uint64(rng.Int63n(spread))}
 		rng.Read(x.ID[:])
 		items = append(items, x)
