@@ -134,7 +134,7 @@ func TestDisturbedFramesAreRefusedByName(t *testing.T) {
 		disturb(n, "too long", func(b []byte) []byte { return append(b, make([]byte, MinFrameBytes)...) }, true)
 		disturb(n, "with one byte more", func(b []byte) []byte { return append(b, 0x55) }, FrameType(frame[0]) != DataFrame)
 		disturb(n, "of another type", func(b []byte) []byte { b[0] = 200; return b }, true)
-		step := max(1, len(frame)/40)
+		step := max(1, len(frame)/24)
 		for cut := 1; cut < len(frame); cut += step {
 			// A shorter message, list of wants or piece of the stream may be
 			// a frame in its own right: what is missing shows later, or is

@@ -11,6 +11,13 @@
 //		}
 //	}
 //
+// The shell begins outputs in their order, and answers Verify and Commit when
+// their work is done, in whatever order that comes. It reads frames from the
+// link only while Accepts says so, gives Drained each time the queue of frames
+// to the peer runs empty, and Closed when the link ends or a deadline of its
+// own has passed: a session waits for its peer for ever. It flushes what was
+// sent before it closes the link after Done, and closes the views only then.
+//
 // The conversation is hello, control, sweeps, data. Equal roots end it after
 // any of them. Each of the later three brings one set into step and ends
 // with a state frame each way:

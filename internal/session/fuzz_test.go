@@ -52,44 +52,65 @@ func FuzzFrame(f *testing.F) {
 	})
 }
 
-// FuzzSession plays the scene up to some message, then gives one side frames
-// that the fuzzer wrote. Nothing panics, memory stays bounded, and what ends
-// ends for good.
+// FuzzSession plays the scene, and from some message on the fuzzer stands on
+// the link to one side: it lets frames pass, flips, cuts, repeats and swaps
+// them, or writes its own. Nothing panics, what waits stays bounded, and both
+// sides end for good.
 func FuzzSession(f *testing.F) {
 	w := newWorld()
 	inA, inB := scene(w)
 	storeA, storeB := w.store(inA...), w.store(inB...)
 	viewA, viewB := storeA.view(), storeB.view()
 	for at := range uint8(28) {
-		f.Add(at, true, []byte{3, 0, 4, 4, 1, 2, 3, 4})
-		f.Add(at, false, []byte{6, 0, 5, 0x61, 0, 0, 2, 0, 1, 0, 9})
+		f.Add(at, true, []byte{at % 6, 0, at, at, 5, 6, 1, 2, 3, 4, 5, 6})
+		f.Add(at, false, []byte{5, 6, 5, 0x61, 0, 0, 2, 0, 3, 1, 4, 1})
 	}
 	f.Fuzz(func(t *testing.T, at uint8, toInitiator bool, script []byte) {
-		// Stores are not committed to: every conversation starts alike.
-		p := newPair(t, w, w.store(), w.store(), MinFrameBytes)
+		p := newPair(t, w, forked(storeA), forked(storeB), MinFrameBytes)
 		p.a.s.view, p.b.s.view = viewA, viewB
-		p.a.store, p.b.store = forked(storeA), forked(storeB)
 		p.stalls = true
+		next := func() int {
+			if len(script) == 0 {
+				return 0
+			}
+			b := script[0]
+			script = script[1:]
+			return int(b)
+		}
+		var heard [][]byte
 		p.carry = func(n int, from *side, frame []byte) []byte {
 			victim := p.other(from)
-			if n < int(at) || (victim == p.a) != toInitiator {
+			if (victim == p.a) != toInitiator {
 				return frame
 			}
-			// From here on the victim hears the fuzzer: frames that it
-			// wrote, each with a length of two bytes before it.
-			if len(script) < 2 {
-				return nil
+			heard = append(heard, frame)
+			if n < int(at) || len(script) == 0 {
+				return frame
 			}
-			size := min(int(script[0])|int(script[1])<<8, len(script)-2)
-			frame, script = script[2:2+size:2+size], script[2+size:]
-			return append([]byte{}, frame...)
+			frame = bytes.Clone(frame)
+			switch next() % 6 {
+			case 1: // flipped
+				if len(frame) > 0 {
+					frame[(next()<<8|next())%len(frame)] ^= 1 << (next() % 8)
+				}
+			case 2: // cut
+				frame = frame[:(next()<<8|next())%(len(frame)+1)]
+			case 3: // one from before instead
+				frame = heard[next()%len(heard)]
+			case 4: // one from before first
+				victim.inbox = append(victim.inbox, bytes.Clone(heard[next()%len(heard)]))
+			case 5: // the fuzzer's own
+				n := min(next(), len(script))
+				frame, script = bytes.Clone(script[:n]), script[n:]
+			}
+			return frame
+		}
+		p.log = func(d *side, _ Input, _ []Output) {
+			if n := d.s.in.bytes; n < 0 || n > intakeBytes+3*MinFrameBytes {
+				t.Fatalf("%s: %d bytes of intake", d.name, n)
+			}
 		}
 		p.run()
-		for _, d := range []*side{p.a, p.b} {
-			if d.s.in.bytes < 0 {
-				t.Fatalf("%s: %d bytes of intake", d.name, d.s.in.bytes)
-			}
-		}
 	})
 }
 

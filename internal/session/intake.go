@@ -96,12 +96,14 @@ func (s *Session) verified(v Verified) {
 	if !in.verifying || len(v.Records) != len(in.batch) || len(v.Errs) != len(in.batch) {
 		s.fail(fmt.Errorf("session: %d verdicts for a batch of %d", len(v.Records), len(in.batch)), false)
 		in.verifying, in.batch = false, nil
+		in.drop()
 		return
 	}
-	batch := in.batch
+	for _, b := range in.batch {
+		in.bytes -= len(b)
+	}
 	in.verifying, in.batch = false, nil
 	for i, r := range v.Records {
-		in.bytes -= len(batch[i])
 		if err := v.Errs[i]; err != nil {
 			s.fail(&RecordError{Number: in.number + i, Err: err}, true)
 			continue
@@ -110,7 +112,7 @@ func (s *Session) verified(v Verified) {
 		s.report.RecordBytesIn += int64(len(r.Bytes))
 		s.take(r, in.number+i)
 	}
-	in.number += len(batch)
+	in.number += len(v.Records)
 }
 
 var errKind = errors.New("session: its kind has no place in this step")

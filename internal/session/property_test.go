@@ -82,11 +82,21 @@ func TestReplicasEndWithTheUnion(t *testing.T) {
 
 		order := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "order"), 0))
 		live := rapid.Bool().Draw(t, "live writes")
+		lost := rapid.Bool().Draw(t, "lost")
 		cut := rapid.IntRange(-40, 40).Draw(t, "cut")
-		if live || cut >= 0 {
+		if live || lost || cut >= 0 {
 			late := subset(t, "late", pool)
 			p := newPair(t, u.w, a, b, frameBytes)
 			p.choose = order.IntN
+			if lost { // some records die at once in each view
+				for _, d := range []*side{p.a, p.b} {
+					v := d.s.view.(*testView)
+					v.lost = map[record.ID]bool{}
+					for _, r := range subset(t, d.name+" loses", u.data) {
+						v.lost[r.ID] = true
+					}
+				}
+			}
 			if live {
 				p.between = func(int) {
 					if len(late) > 0 {
