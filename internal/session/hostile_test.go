@@ -88,11 +88,7 @@ func (h *hand) frame(b []byte) { h.t.Helper(); h.give(Frame{Bytes: b}) }
 // records sends records as data frames.
 func (h *hand) records(rs ...*record.Verified) {
 	h.t.Helper()
-	var b []byte
-	for _, r := range rs {
-		b = h.enc.append(b, &r.Record)
-	}
-	h.stream(b)
+	h.stream(h.coded(rs))
 }
 
 func (h *hand) stream(b []byte) {
@@ -450,4 +446,75 @@ func TestFaultsOfOurOwnChargeNobody(t *testing.T) {
 	if _, err := Initiate(Options{FrameBytes: 7}); err == nil || !strings.Contains(err.Error(), "no view") || !strings.Contains(err.Error(), "FrameBytes 7") {
 		t.Errorf("options: %v", err)
 	}
+}
+
+// TestSweepsOfNoAuthorityAreNoFilter receives a sweep by a stranger, and one
+// twice, in the exchange of sweeps.
+func TestSweepsOfNoAuthorityAreNoFilter(t *testing.T) {
+	w := newWorld()
+	store := w.store(w.entries(w.root, 1, 5)...)
+	sweep := w.sweep(w.root, 1, 9, 2)
+	after := w.store(append(w.entries(w.root, 1, 5), sweep)...)
+	want, _ := stateOf(after.view())
+	them := want
+	h := responder(t, w, store, them)
+	h.records(sweep, sweep, w.sweep(keyOf("ben"), 1, 9, 3))
+	h.state(want)
+	switch {
+	case h.done == nil:
+		t.Fatalf("%+v", h.fail)
+	case h.done.Report.Held != 1 || h.done.Report.Unwanted != 1 || h.done.Report.Count != 5:
+		t.Errorf("%+v", h.done.Report)
+	case store.root() != after.root():
+		t.Error("not applied")
+	}
+}
+
+// TestAShellThatAnswersWrongEndsTheSession: wrong answers are our own fault,
+// and are errors all the same, not crashes.
+func TestAShellThatAnswersWrongEndsTheSession(t *testing.T) {
+	w := newWorld()
+	rs := w.entries(w.root, 1, 3)
+	more := w.entries(w.root, 2, 2)
+	for name, do := range map[string]func(h *hand){
+		"verdicts that nobody asked for": func(h *hand) { h.give(Verified{Records: rs[:1], Errs: make([]error, 1)}) },
+		"a commit that nobody asked for": func(h *hand) { h.give(Committed{}) },
+		"verdicts for a part of the batch": func(h *hand) {
+			for _, out := range h.s.Step(epoch, Frame{Bytes: append([]byte{byte(DataFrame)}, h.coded(more)...)}) {
+				if v, ok := out.(Verify); !ok || len(v.Batch) != 2 {
+					t.Fatalf("%T", out)
+				}
+			}
+			h.give(Verified{Records: more[:1], Errs: make([]error, 1)})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			store := w.store(rs...)
+			h := responder(t, w, store, claims(store, 1))
+			do(h)
+			h.failed("session:", false)
+			if h.s.in.bytes != 0 {
+				t.Errorf("%d bytes left", h.s.in.bytes)
+			}
+		})
+	}
+
+	// Control records were committed, and no view came back.
+	store := w.store(rs...)
+	them := claims(store, 1)
+	them.control[0] ^= 1
+	h := responder(t, w, store, them)
+	grant := w.grant(keyOf("ada"), record.Writer, 3)
+	h.s.Step(epoch, Frame{Bytes: append([]byte{byte(DataFrame)}, h.coded([]*record.Verified{grant})...)})
+	h.s.Step(epoch, Verified{Records: []*record.Verified{grant}, Errs: make([]error, 1)})
+	h.give(Committed{})
+	h.failed("no view", false)
+}
+
+func (h *hand) coded(rs []*record.Verified) []byte {
+	var b []byte
+	for _, r := range rs {
+		b = h.enc.append(b, &r.Record)
+	}
+	return b
 }

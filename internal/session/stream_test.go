@@ -3,6 +3,7 @@ package session
 import (
 	"bytes"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -112,6 +113,69 @@ func TestAStreamSavesWhatRepeats(t *testing.T) {
 	t.Logf("%.1f bytes a record, canonical %.1f, payload %.1f", float64(coded)/1000, float64(canonical)/1000, float64(content)/1000)
 	if coded-content > 75*1000 {
 		t.Errorf("%d bytes a record beside the payload", (coded-content)/1000)
+	}
+}
+
+// TestStreamsThatAreRefused changes the coding of one record, which follows
+// another, in every way that is not it.
+func TestStreamsThatAreRefused(t *testing.T) {
+	first := record.Record{Kind: record.Entry, Time: 5, Lane: 3, Seq: 1, Author: record.Key{1}, Path: "/ab", Payload: []byte("x")}
+	lane := append(append([]byte{0}, first.Author[:]...), 0, 0, 0, 0, 0, 0, 0, 3)
+	other := append(append([]byte{0}, 2), make([]byte, 39)...)
+	path := []byte{3, 0} // as before
+	for name, test := range map[string]struct {
+		says string
+		body [][]byte
+	}{
+		"a good one":                {"", [][]byte{{0}, {1}, {0}, {0}, path}},
+		"a good one of a new lane":  {"", [][]byte{{0}, other, {4}, {0}, path}},
+		"shape of tomorrow":         {"shape", [][]byte{{4}, {1}, {0}, {0}, path}},
+		"kind that is not new":      {"kind spelled out", [][]byte{{1, 1}, {1}, {0}, {0}, path}},
+		"flags of 0":                {"flags 0x00", [][]byte{{2, 0}, {1}, {0}, {0}, path}},
+		"flags of tomorrow":         {"flags 0x10", [][]byte{{2, 16}, {1}, {0}, {0}, path}},
+		"a slot that is empty":      {"lane 1 of 1", [][]byte{{0}, {2}, {0}, {0}, path}},
+		"a slot out of range":       {"is above 1024", [][]byte{{0}, {0xFF, 0x7F}, {0}, {0}, path}},
+		"a lane that is known":      {"lane spelled out", [][]byte{{0}, lane, {0}, {0}, path}},
+		"number below 0":            {"number -1", [][]byte{{0}, {1}, {5}, {0}, path}},
+		"number above 32 bits":      {"is above", [][]byte{{0}, {1}, {0xFF, 0xFF, 0xFF, 0xFF, 0x7F}, {0}, path}},
+		"time below 0":              {"time -1", [][]byte{{0}, {1}, {0}, {11}, path}},
+		"time above 53 bits":        {"time", [][]byte{{0}, {1}, {0}, {0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x20}, path}},
+		"time in a longer spelling": {"shortest form", [][]byte{{0}, {1}, {0}, {0x80, 0}, path}},
+		"replaces of 0 entries":     {"replaces of 0", [][]byte{{2, 8}, {1}, {0}, {0}, {0}, path}},
+		"replaces of 65 entries":    {"replaces of 65", [][]byte{{2, 8}, {1}, {0}, {0}, {65}, path}},
+		"replaces cut off":          {"replaces of 30", [][]byte{{2, 8}, {1}, {0}, {0}, {30}, path}},
+		"shares more than there is": {"is above 3", [][]byte{{0}, {1}, {0}, {0}, {4, 0}}},
+		"shares more than it says":  {"shares more", [][]byte{{0}, {1}, {0}, {0}, {1, 1, 'a'}}},
+		"a path that is cut off":    {"a path of", [][]byte{{0}, {1}, {0}, {0}, {0, 0x80, 2}}},
+		"a path too long":           {"is above 1024", [][]byte{{0}, {1}, {0}, {0}, {0, 0x81, 8}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var e encoder
+			var d decoder
+			if _, err := d.write(e.append(nil, &first)); err != nil {
+				t.Fatal(err)
+			}
+			body := bytes.Join(append(test.body, make([]byte, 64)), nil)
+			got, err := d.write(append([]byte{byte(len(body))}, body...))
+			switch {
+			case test.says == "" && (err != nil || len(got) != 1):
+				t.Errorf("%d records, %v", len(got), err)
+			case test.says != "" && (err == nil || !strings.Contains(err.Error(), test.says)):
+				t.Errorf("%v", err)
+			}
+		})
+	}
+	for name, piece := range map[string][]byte{
+		"too short":    {69},
+		"too long":     {0xFF, 0xFF, 0x7F},
+		"long-winded":  {0x80, 0},
+		"without end":  bytes.Repeat([]byte{0xFF}, 11),
+		"no signature": append([]byte{70, 2, 2}, make([]byte, 69)...),
+	} {
+		var d decoder
+		if got, err := d.write(piece); err == nil {
+			t.Errorf("length %s: %d records", name, len(got))
+		}
 	}
 }
 
