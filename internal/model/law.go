@@ -20,6 +20,20 @@ const (
 	ListedDestroyed       // P: what a standing seal lists is destroyed
 )
 
+// String says what a broken rule does.
+func (b Break) String() string {
+	return [...]string{
+		Nothing:         "nothing broken",
+		NewestWins:      "newest wins",
+		HeldDestroyed:   "held records destroyed by their author",
+		SweepsFirst:     "sweeps applied before data, or as rumors",
+		RevokeByTime:    "revocation by time",
+		AnyAdminRevokes: "any admin revokes any",
+		RedundantByDots: "redundancy without comparing grants",
+		ListedDestroyed: "listed records destroyed",
+	}[b]
+}
+
 // Judgement divides a set of known records. Members is V of it.
 type Judgement struct {
 	Members Set

@@ -19,34 +19,58 @@ func pick[T any](rng *rand.Rand, from []T) T { return from[rng.IntN(len(from))] 
 
 // Scatter adds n records that bear on each other in every way the law speaks
 // of, honest or not: grants under grants, seals in parts that are not always
-// complete or entitled, data in two lanes of each author with colliding dots,
+// complete or entitled, data in one or two lanes of each author with colliding dots,
 // sweeps of bits and of whole blocks. Key 0 is a root; authors are keys 0 to
 // authors-1.
 func (u *Universe) Scatter(rng *rand.Rand, authors, n int, seals bool) {
+	// Some universes are narrow, so that records meet more often.
+	lanes := 1 + rng.IntN(2)
+	paths, swept := dataPaths[rng.IntN(3):], areaPaths[:1+rng.IntN(len(areaPaths))]
+	pens, grantees := 2+rng.IntN(authors-1), 1+rng.IntN(authors-1)
 	for range 2 {
 		u.grant(rng, nil, 1+rng.IntN(authors-1), record.Admin, "/")
 	}
 	for len(u.Records) < n {
-		author := rng.IntN(authors)
+		author := rng.IntN(pens)
 		switch x := rng.IntN(20); {
-		case x < 3:
+		case x < 4:
 			issuer := u.someGrant(rng)
-			if rng.IntN(4) == 0 {
+			if rng.IntN(2) == 0 {
 				issuer = nil
 			}
-			u.grant(rng, issuer, 1+rng.IntN(authors-1), pick(rng, []record.Role{1, 2, 2, 3, 3}), pick(rng, areaPaths))
-		case x < 6 && seals:
+			u.grant(rng, issuer, 1+rng.IntN(grantees), pick(rng, []record.Role{1, 2, 2, 3, 3}), pick(rng, areaPaths))
+		case x < 7 && seals:
 			u.seal(rng, u.someIssuer(rng), u.someGrant(rng), pick(rng, areaPaths), 1+rng.Uint64N(50), func(*Record) bool { return rng.IntN(2) == 0 })
-		case x < 7:
+		case x == 7 && rng.IntN(2) == 0:
 			u.label(rng, u.someGrant(rng))
 		case x < 11:
-			u.sweep(Key(author), uint64(1+rng.IntN(2)), uint32(rng.IntN(5)/4), u.someBits(rng), pick(rng, areaPaths), uint64(1+rng.IntN(50)))
+			lane, block, bits, area := uint64(1+rng.IntN(lanes)), uint32(rng.IntN(5)/4), u.someBits(rng), pick(rng, swept)
+			if s := u.someSweep(rng); s != nil && rng.IntN(2) == 0 { // one that overlaps another
+				author, lane, block, area = int(s.Author[0])-1, s.Lane, s.Seq, s.Path
+				switch {
+				case rng.IntN(2) == 0:
+					bits = s.Payload
+				case len(bits) > 0 && len(s.Payload) > 0:
+					bits[0] |= s.Payload[0]
+				}
+			}
+			u.sweep(Key(author), lane, block, bits, area, uint64(1+rng.IntN(50)))
 		default:
+			lane, seq := uint64(1+rng.IntN(lanes)), u.Width*uint32(rng.IntN(5)/4)+1+rng.Uint32N(min(u.Width, 4))
+			if s := u.someSweep(rng); s != nil && rng.IntN(2) == 0 { // one that may be swept
+				author, lane, seq = int(s.Author[0])-1, s.Lane, u.Width*s.Seq+1+rng.Uint32N(min(u.Width, 4))
+			}
 			u.Make(Key(author), record.Record{
 				Kind: pick(rng, []record.Kind{record.Entry, record.Doc, record.Doc, record.Delta, 9}),
-				Time: uint64(1 + rng.IntN(50)), Lane: uint64(1 + rng.IntN(2)), Seq: u.Width*uint32(rng.IntN(5)/4) + 1 + rng.Uint32N(min(u.Width, 4)),
-				Path: pick(rng, dataPaths), Payload: []byte{byte(rng.IntN(256))},
+				Time: uint64(1 + rng.IntN(50)), Lane: lane, Seq: seq, Path: pick(rng, paths), Payload: []byte{byte(rng.IntN(256))},
 			})
+		}
+	}
+	if author := Key(1 + rng.IntN(grantees)); seals && rng.IntN(2) == 0 {
+		for _, g := range slices.Clone(u.Records) { // each grant of an author leaves open something else
+			if g.Control.Grant != nil && g.Control.Grant.Author == author && rng.IntN(4) > 0 {
+				u.seal(rng, nil, g, "/", 1+rng.Uint64N(50), func(*Record) bool { return rng.IntN(2) == 0 })
+			}
 		}
 	}
 }
@@ -56,9 +80,18 @@ func (u *Universe) someGrant(rng *rand.Rand) *Record {
 	return pick(rng, slices.DeleteFunc(slices.Clone(u.Records), func(r *Record) bool { return r.Control.Grant == nil }))
 }
 
+// someSweep picks any sweep of the universe, or nil.
+func (u *Universe) someSweep(rng *rand.Rand) *Record {
+	sweeps := slices.DeleteFunc(slices.Clone(u.Records), func(r *Record) bool { return r.Kind != record.Sweep })
+	if len(sweeps) == 0 {
+		return nil
+	}
+	return pick(rng, sweeps)
+}
+
 // someIssuer picks a grant to act under, or nil for the root key.
 func (u *Universe) someIssuer(rng *rand.Rand) *Record {
-	if rng.IntN(3) == 0 {
+	if rng.IntN(2) == 0 {
 		return nil
 	}
 	return u.someGrant(rng)
@@ -66,7 +99,7 @@ func (u *Universe) someIssuer(rng *rand.Rand) *Record {
 
 // someBits picks a sweep's payload: nil for whole blocks.
 func (u *Universe) someBits(rng *rand.Rand) []byte {
-	if rng.IntN(8) == 0 {
+	if rng.IntN(5) == 0 {
 		return nil
 	}
 	b := byte(1 + rng.IntN(1<<min(u.Width, 4)-1))

@@ -188,7 +188,7 @@ func (w *World) admit(r *Replica) {
 }
 
 // withdraw seals a grant that r knows, listing what r sees of the member, or
-// some of it. A part may be missing, for now or for ever.
+// some of it; a vandal lists what is dead as well. A part may be missing, for now or for ever.
 func (w *World) withdraw(r *Replica) {
 	var targets []*Record
 	for _, g := range w.In(w.members(r)) {
@@ -209,13 +209,17 @@ func (w *World) withdraw(r *Replica) {
 	}
 	grantee := target.Control.Grant.Author
 	some := w.rng.IntN(3) == 0
+	listable := w.members(r)
+	if w.Vandals && w.rng.IntN(2) == 0 {
+		listable = r.Known // what is dead, too
+	}
 	path := "/"
 	if issuer != nil {
 		path = issuer.Path
 	}
 	from := len(w.Records)
 	w.seal(w.rng, issuer, target, path, w.now, func(x *Record) bool {
-		return x.Author == grantee && w.members(r).Has(x) && (!some || w.rng.IntN(2) == 0)
+		return x.Author == grantee && listable.Has(x) && (!some || w.rng.IntN(2) == 0)
 	})
 	for _, part := range w.Records[from:] {
 		if w.rng.IntN(6) > 0 { // or lost on the way to the disk
