@@ -1,0 +1,21 @@
+// Package store keeps the records of one replica and their orders on disk:
+// by arrival, by ID, by time, by path, by dot. What follows from them (which
+// records are members, the reconciliation index, the Merkle trie) is kept in
+// memory, rebuilt when the store is opened, and never written.
+//
+// # Commits
+//
+// One goroutine, the committer, owns every change. It takes the requests that
+// wait, applies each of them whole or not at all, writes one batch, waits for
+// one fsync, publishes the new state and only then answers. What a method
+// acknowledged survives a power cut; what it did not acknowledge is there
+// whole or not at all. See docs/store.md for the rows and the rules.
+//
+// # Failure
+//
+// The first write that the disk refuses ends the store: Failed is closed,
+// every method that writes returns ErrFailed at once, reads go on where the
+// engine below allows it, and nothing exits or panics. Opening the store
+// again is the way on. Damaged bytes are an error that wraps ErrDamaged,
+// never an absent record.
+package store

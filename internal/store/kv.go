@@ -1,0 +1,70 @@
+package store
+
+// row is one key and value, both the caller's own.
+type row struct{ key, value []byte }
+
+// reader is one state of an ordered map. Every call stands alone: nothing
+// stays open between two of them, so that a store can be closed, or a read on
+// a failed disk abandoned, at any moment.
+type reader interface {
+	// get returns a copy of the value, nil when the key is absent.
+	get(key []byte) ([]byte, error)
+	// last returns the greatest row in [lo, hi), a nil key when there is none.
+	last(lo, hi []byte) (row, error)
+	// chunk returns about max rows from lo on, below hi, ascending. next is
+	// where to go on, nil at the end; a chunk may be empty before the end.
+	chunk(lo, hi []byte, max int) (rows []row, next []byte, err error)
+}
+
+// change sets a key, or deletes it when value is nil.
+type change struct{ key, value []byte }
+
+// engine is an ordered map of bytes with durable batches. The committer is
+// the only caller of commit and view.
+type engine interface {
+	reader
+	// commit applies a batch, whole or not at all, and returns when it is
+	// durable. After an error nothing more may be committed.
+	commit(batch []change) error
+	// view is an immutable state, until it is closed.
+	view() view
+	// failed is closed at the first write that the disk refused.
+	failed() <-chan struct{}
+	// failure is the error behind failed, nil before.
+	failure() error
+	close() error
+}
+
+type view interface {
+	reader
+	close() error
+}
+
+// each calls fn for every row in [lo, hi), in order. fn may change the map.
+func each(r reader, lo, hi []byte, fn func(row) error) error {
+	for lo != nil {
+		rows, next, err := r.chunk(lo, hi, chunkRows)
+		if err != nil {
+			return err
+		}
+		for _, x := range rows {
+			if err := fn(x); err != nil {
+				return err
+			}
+		}
+		lo = next
+	}
+	return nil
+}
+
+// successor is the least key above every key that begins with prefix.
+func successor(prefix []byte) []byte {
+	s := append([]byte{}, prefix...)
+	for i := len(s) - 1; i >= 0; i-- {
+		if s[i] != 0xFF {
+			s[i]++
+			return s[:i+1]
+		}
+	}
+	return []byte{0xFF, 0xFF, 0xFF, 0xFF} // above every table
+}

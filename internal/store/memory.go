@@ -1,0 +1,110 @@
+package store
+
+import (
+	"sync"
+
+	"github.com/tidwall/btree"
+)
+
+// pair is a row of the memory engine. Keys are strings, so that nobody can
+// change one that is in a tree.
+type pair struct {
+	key   string
+	value []byte
+}
+
+func pairLess(a, b pair) bool { return a.key < b.key }
+
+func newPairs() *btree.BTreeG[pair] {
+	return btree.NewBTreeGOptions(pairLess, btree.Options{NoLocks: true})
+}
+
+// memoryView is one immutable tree.
+type memoryView struct{ tree *btree.BTreeG[pair] }
+
+func (v memoryView) get(key []byte) ([]byte, error) {
+	p, ok := v.tree.Get(pair{key: string(key)})
+	if !ok {
+		return nil, nil
+	}
+	return append([]byte{}, p.value...), nil
+}
+
+func (v memoryView) last(lo, hi []byte) (row, error) {
+	var found row
+	high, low := string(hi), string(lo)
+	v.tree.Descend(pair{key: high}, func(p pair) bool {
+		if p.key == high {
+			return true
+		}
+		if p.key >= low {
+			found = row{[]byte(p.key), append([]byte{}, p.value...)}
+		}
+		return false
+	})
+	return found, nil
+}
+
+func (v memoryView) chunk(lo, hi []byte, max int) (rows []row, next []byte, err error) {
+	high := string(hi)
+	v.tree.Ascend(pair{key: string(lo)}, func(p pair) bool {
+		if p.key >= high {
+			return false
+		}
+		if len(rows) == max {
+			next = []byte(p.key)
+			return false
+		}
+		rows = append(rows, row{[]byte(p.key), append([]byte{}, p.value...)})
+		return true
+	})
+	return rows, next, nil
+}
+
+func (memoryView) close() error { return nil }
+
+// memory is the engine without a disk. A view costs O(1): trees are copied
+// when written.
+type memory struct {
+	mu   sync.Mutex // guards tree: Copy marks both sides as shared
+	tree *btree.BTreeG[pair]
+	fail chan struct{} // never closed
+}
+
+func newMemory() *memory { return &memory{tree: newPairs(), fail: make(chan struct{})} }
+
+func (m *memory) current() memoryView {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return memoryView{m.tree}
+}
+
+func (m *memory) get(key []byte) ([]byte, error)  { return m.current().get(key) }
+func (m *memory) last(lo, hi []byte) (row, error) { return m.current().last(lo, hi) }
+func (m *memory) chunk(lo, hi []byte, max int) ([]row, []byte, error) {
+	return m.current().chunk(lo, hi, max)
+}
+
+// commit builds the next tree beside the current one: views share the current
+// one and never see a half-applied batch.
+func (m *memory) commit(batch []change) error {
+	m.mu.Lock()
+	next := m.tree.Copy()
+	m.mu.Unlock()
+	for _, c := range batch {
+		if c.value == nil {
+			next.Delete(pair{key: string(c.key)})
+		} else {
+			next.Set(pair{string(c.key), c.value})
+		}
+	}
+	m.mu.Lock()
+	m.tree = next
+	m.mu.Unlock()
+	return nil
+}
+
+func (m *memory) view() view              { return m.current() }
+func (m *memory) failed() <-chan struct{} { return m.fail }
+func (m *memory) failure() error          { return nil }
+func (m *memory) close() error            { return nil }

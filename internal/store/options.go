@@ -1,0 +1,124 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"anabranch/record"
+)
+
+// Format is the number of the layout that this version reads and writes.
+const Format = 1
+
+// Our own limits. None of them decides membership.
+const (
+	groupRequests = 1024    // requests answered by one fsync
+	groupBytes    = 4 << 20 // record bytes after which a group is closed: a batch above half a memtable is flushed as its own table
+	chunkRows     = 512     // rows read in one step of a scan
+	keptVector    = record.MaxReplaces + 1
+	trashStep     = 1024     // expired trash rows destroyed in one commit
+	departureRows = 64 << 10 // departures kept in the arrival log of a space
+)
+
+// sweepArea is the area of every sweep written here: a full replica's reach
+// is everything, and one area keeps the sweeps of a lane to one per block.
+const sweepArea = "/"
+
+const (
+	defaultHeldBytes = 64 << 20
+	defaultTrashAge  = 7 * 24 * time.Hour
+)
+
+// Errors that a caller branches on.
+var (
+	ErrLocked        = errors.New("store: in use by another process")
+	ErrNewer         = errors.New("store: written by a newer version")
+	ErrDamaged       = errors.New("store: damaged")
+	ErrClosed        = errors.New("store: closed")
+	ErrNotFound      = errors.New("store: not found")
+	ErrFailed        = errors.New("store: the disk refused a write; the store must be opened again")
+	ErrNotAuthorised = errors.New("store: the author may not write this here")
+	ErrNotRemovable  = errors.New("store: only the author's own entries and deltas can be removed")
+	ErrFactChanged   = errors.New("store: the fact is not what was expected")
+)
+
+// TimeExhaustedError says that a path can be written no more: a live record
+// there carries the last possible time. A seal on its author is the cure.
+type TimeExhaustedError struct {
+	Path   string
+	Record record.ID
+	Author record.Key
+}
+
+func (e *TimeExhaustedError) Error() string {
+	return fmt.Sprintf("store: time is exhausted at %s: record %v by %v stands at the end of time", e.Path, e.Record, e.Author)
+}
+
+// Options configures Open. The zero value is ready to use.
+type Options struct {
+	// FS is the file system below the store. Default vfs.Default.
+	FS vfs.FS
+	// HeldBytes bounds, for each space, what is kept of records by others that
+	// nothing here authorises: the oldest go first. Default 64 MiB.
+	HeldBytes int64
+	// TrashAge is how long a dead record stays in the trash, out of every
+	// root, to be brought back if its author's authority changes. Default
+	// seven days; negative keeps no trash.
+	TrashAge time.Duration
+	// Now is the clock of the trash. Default time.Now.
+	Now func() time.Time
+	// LeaseDir is a directory that backups and clones of the store do not
+	// carry, and that is empty after a reboot (a runtime directory). Empty
+	// means no lease: every opening writes in fresh lanes.
+	LeaseDir string
+	// OwnAuthors are keys whose records are never evicted while held.
+	// KeepAuthor adds to them, and so does every Write, Issue and Sweep.
+	OwnAuthors []record.Key
+	// MemTableBytes is the size of one write buffer. Default 8 MiB.
+	MemTableBytes int
+	// CacheBytes is the size of the block cache. Default 32 MiB.
+	CacheBytes int64
+	// Logger defaults to discarding.
+	Logger *slog.Logger
+
+	noSync bool // the control of the power-cut test: it must lose
+}
+
+func (o Options) validate() (Options, error) {
+	var wrong []error
+	if o.HeldBytes < 0 {
+		wrong = append(wrong, fmt.Errorf("store: HeldBytes is %d", o.HeldBytes))
+	}
+	if o.MemTableBytes < 0 || o.MemTableBytes > 0 && o.MemTableBytes < 16<<10 {
+		wrong = append(wrong, fmt.Errorf("store: MemTableBytes is %d, at least 16384", o.MemTableBytes))
+	}
+	if o.CacheBytes < 0 {
+		wrong = append(wrong, fmt.Errorf("store: CacheBytes is %d", o.CacheBytes))
+	}
+	if o.FS == nil {
+		o.FS = vfs.Default
+	}
+	if o.HeldBytes == 0 {
+		o.HeldBytes = defaultHeldBytes
+	}
+	if o.TrashAge == 0 {
+		o.TrashAge = defaultTrashAge
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.MemTableBytes == 0 {
+		o.MemTableBytes = 8 << 20
+	}
+	if o.CacheBytes == 0 {
+		o.CacheBytes = 32 << 20
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o, errors.Join(wrong...)
+}

@@ -1,0 +1,283 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"strings"
+	"syscall"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/sstable"
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// pebbleFormat is named, not "newest": raising it is one-way, and a store
+// that this version wrote must open in it after a library update. From
+// FormatWALSyncChunks on, a damaged log is told from one that was cut.
+const pebbleFormat = pebble.FormatTableFormatV6
+
+// disk is the engine on Pebble.
+type disk struct {
+	db    *pebble.DB
+	cache *pebble.Cache
+	lock  *pebble.Lock
+	latch *latch
+	write *pebble.WriteOptions
+}
+
+// openDisk opens or creates a Pebble database. Errors worth matching:
+// ErrLocked, ErrNewer, ErrDamaged, ErrFailed.
+func openDisk(dir string, o Options) (*disk, error) {
+	d := &disk{latch: newLatch(), write: pebble.Sync}
+	if o.noSync {
+		d.write = pebble.NoSync
+	}
+	if err := o.FS.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("store: create %s: %w", dir, err)
+	}
+	lock, err := pebble.LockDirectory(dir, o.FS)
+	if err != nil {
+		return nil, lockError(dir, err)
+	}
+	d.lock = lock
+	d.cache = pebble.NewCache(o.CacheBytes)
+	options := d.options(o)
+	type opened struct {
+		db  *pebble.DB
+		err error
+	}
+	done := make(chan opened, 1)
+	go func() {
+		defer func() {
+			if p := recover(); p != nil {
+				done <- opened{err: fmt.Errorf("%w: %v", ErrDamaged, p)}
+			}
+		}()
+		db, err := pebble.Open(dir, options)
+		done <- opened{db, err}
+	}()
+	select {
+	case got := <-done:
+		if got.err == nil {
+			d.db = got.db
+			return d, nil
+		}
+		err = openError(dir, got.err)
+		d.cache.Unref()
+	case <-d.latch.done:
+		err = d.latch.err // the opening goroutine is lost, as after any failed write
+	}
+	lock.Close()
+	return nil, err
+}
+
+func (d *disk) options(o Options) *pebble.Options {
+	options := &pebble.Options{
+		FS:                          latchFS{o.FS, d.latch},
+		Lock:                        d.lock,
+		Cache:                       d.cache,
+		FormatMajorVersion:          pebbleFormat,
+		MemTableSize:                uint64(o.MemTableBytes),
+		MemTableStopWritesThreshold: 4,
+		L0CompactionThreshold:       4,
+		L0StopWritesThreshold:       32,
+		WALBytesPerSync:             1 << 20,
+		Logger:                      pebbleLog{o.Logger, d.latch},
+		EventListener: &pebble.EventListener{
+			// The reader gets the error; Pebble's default would end the process.
+			DataCorruption: func(info pebble.DataCorruptionInfo) {
+				o.Logger.Error("store is damaged", "path", info.Path, "err", info.Details)
+			},
+			BackgroundError: func(err error) { o.Logger.Error("store background work failed", "err", err) },
+		},
+	}
+	options.ApplyCompressionSettings(func() pebble.DBCompressionSettings {
+		return pebble.UniformDBCompressionSettings(sstable.SnappyCompression)
+	})
+	for i := range options.Levels {
+		options.Levels[i].BlockSize = 8 << 10
+	}
+	return options
+}
+
+// pebbleLog passes Pebble's complaints on. Fatalf never returns and never
+// exits: it fails the store.
+type pebbleLog struct {
+	log   *slog.Logger
+	latch *latch
+}
+
+func (l pebbleLog) Infof(string, ...any) {}
+func (l pebbleLog) Errorf(format string, args ...any) {
+	l.log.Warn("pebble", "message", fmt.Sprintf(format, args...))
+}
+func (l pebbleLog) Fatalf(format string, args ...any) {
+	l.latch.trip("pebble", fmt.Errorf(format, args...))
+}
+
+func lockError(dir string, err error) error {
+	var path *fs.PathError
+	var errno syscall.Errno
+	if errors.As(err, &path) || errors.As(err, &errno) && errno != syscall.EAGAIN && errno != syscall.EACCES {
+		return fmt.Errorf("store: lock %s: %w", dir, err)
+	}
+	return fmt.Errorf("%w: %s", ErrLocked, dir)
+}
+
+func openError(dir string, err error) error {
+	switch {
+	case errors.Is(err, ErrDamaged):
+	case strings.Contains(err.Error(), "unknown format major version"):
+		return fmt.Errorf("%w: %s: %w", ErrNewer, dir, err)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("store: open %s: %w", dir, err)
+	default:
+		// What is left is about the files themselves: bad checksums, tables
+		// that are missing, a manifest that does not parse.
+		return fmt.Errorf("%w: open %s: %w", ErrDamaged, dir, err)
+	}
+	return fmt.Errorf("open %s: %w", dir, err)
+}
+
+// readError names what a failed read means. Whatever Pebble cannot read, it
+// does not know to be absent.
+func readError(err error) error { return fmt.Errorf("%w: %w", ErrDamaged, err) }
+
+func (d *disk) commit(batch []change) error {
+	b := d.db.NewBatch()
+	defer b.Close()
+	for _, c := range batch {
+		var err error
+		if c.value == nil {
+			err = b.Delete(c.key, nil)
+		} else {
+			err = b.Set(c.key, c.value, nil)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return b.Commit(d.write)
+}
+
+func (d *disk) get(key []byte) ([]byte, error)  { return pebbleGet(d.db, key) }
+func (d *disk) last(lo, hi []byte) (row, error) { return pebbleLast(d.db, lo, hi) }
+func (d *disk) view() view                      { return diskView{d.db.NewSnapshot(), d.latch} }
+func (d *disk) failed() <-chan struct{}         { return d.latch.done }
+func (d *disk) failure() error                  { return d.latch.failure() }
+func (d *disk) chunk(lo, hi []byte, max int) ([]row, []byte, error) {
+	return pebbleChunk(d.db, lo, hi, max)
+}
+
+// close flushes, so that the next opening replays nothing, and gives the
+// directory back. After a failure the database is left as it is: its
+// goroutines may be blocked for ever, but none of them writes any more.
+func (d *disk) close() error {
+	if d.latch.failure() != nil {
+		d.lock.Close()
+		return d.latch.err
+	}
+	done := make(chan error, 1)
+	go func() {
+		err := d.db.Flush()
+		if e := d.db.Close(); err == nil {
+			err = e
+		}
+		d.cache.Unref()
+		done <- err
+	}()
+	var err error
+	select {
+	case err = <-done:
+	case <-d.latch.done:
+		err = d.latch.err
+	}
+	if e := d.lock.Close(); err == nil {
+		err = e
+	}
+	return err
+}
+
+// diskView is a Pebble snapshot.
+type diskView struct {
+	s     *pebble.Snapshot
+	latch *latch
+}
+
+func (v diskView) get(key []byte) ([]byte, error)  { return pebbleGet(v.s, key) }
+func (v diskView) last(lo, hi []byte) (row, error) { return pebbleLast(v.s, lo, hi) }
+func (v diskView) chunk(lo, hi []byte, max int) ([]row, []byte, error) {
+	return pebbleChunk(v.s, lo, hi, max)
+}
+func (v diskView) close() error {
+	if v.latch.failure() != nil {
+		return nil // closing takes a lock that a failed write may hold
+	}
+	return v.s.Close()
+}
+
+func pebbleGet(r pebble.Reader, key []byte) ([]byte, error) {
+	v, closer, err := r.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, readError(err)
+	}
+	out := append([]byte{}, v...)
+	return out, closer.Close()
+}
+
+func pebbleLast(r pebble.Reader, lo, hi []byte) (out row, err error) {
+	it, err := r.NewIter(&pebble.IterOptions{LowerBound: lo, UpperBound: hi})
+	if err != nil {
+		return row{}, readError(err)
+	}
+	defer it.Close()
+	if it.Last() {
+		v, err := it.ValueAndErr()
+		if err != nil {
+			return row{}, readError(err)
+		}
+		return row{append([]byte{}, it.Key()...), append([]byte{}, v...)}, nil
+	}
+	if err := it.Error(); err != nil {
+		return row{}, readError(err)
+	}
+	return row{}, nil
+}
+
+func pebbleChunk(r pebble.Reader, lo, hi []byte, max int) (rows []row, next []byte, err error) {
+	it, err := r.NewIter(&pebble.IterOptions{LowerBound: lo, UpperBound: hi})
+	if err != nil {
+		return nil, nil, readError(err)
+	}
+	defer it.Close()
+	var arena []byte
+	keep := func(b []byte) []byte {
+		if len(b) > cap(arena)-len(arena) {
+			arena = make([]byte, 0, 8<<10+len(b))
+		}
+		begin := len(arena)
+		arena = append(arena, b...)
+		return arena[begin:len(arena):len(arena)]
+	}
+	for ok := it.First(); ok; ok = it.Next() {
+		if len(rows) == max {
+			return rows, append([]byte{}, it.Key()...), nil
+		}
+		v, err := it.ValueAndErr()
+		if err != nil {
+			return nil, nil, readError(err)
+		}
+		rows = append(rows, row{keep(it.Key()), keep(v)})
+	}
+	if err := it.Error(); err != nil {
+		return nil, nil, readError(err)
+	}
+	return rows, nil, nil
+}
+
+var _ vfs.FS = latchFS{}

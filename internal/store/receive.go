@@ -1,0 +1,153 @@
+package store
+
+import (
+	"context"
+	"fmt"
+
+	"anabranch/record"
+	"anabranch/space"
+)
+
+// Result says what a Commit did.
+type Result struct {
+	Version  uint64    // the space's last arrival number
+	Verdicts []Verdict // one for each record handed over, in its order
+	Added    int       // members that entered from this batch
+	Known    int
+	Dead     int
+	Held     int
+	Removed  int // data records that were members before and are not now
+	Forks    []Fork
+}
+
+// Commit takes records that arrived, each verified for this space. Control is
+// judged first, then sweeps, then data; what they change for records that are
+// here changes in the same batch. All of it is durable on return, or none of
+// it is there.
+func (sp *Space) Commit(ctx context.Context, rs []*record.Verified) (Result, error) {
+	size := 0
+	for _, r := range rs {
+		size += len(r.Bytes)
+	}
+	var res *Result
+	err := sp.store.do(ctx, size, func(c *commit) error {
+		var err error
+		res, err = c.work(sp).receive(rs)
+		return err
+	})
+	if err != nil {
+		return Result{}, fmt.Errorf("commit to %v: %w", sp.id, err)
+	}
+	return *res, nil
+}
+
+func (w *work) receive(rs []*record.Verified) (*Result, error) {
+	res := &Result{Verdicts: make([]Verdict, len(rs))}
+	fresh := make(map[record.ID]struct{}, len(rs))
+	var rules []*record.Verified // control and sweeps
+	for i, r := range rs {
+		v, err := w.whereabouts(r.ID)
+		if err != nil {
+			return nil, err
+		}
+		if _, twice := fresh[r.ID]; twice {
+			v = Known
+		}
+		if res.Verdicts[i] = v; v != 0 {
+			continue
+		}
+		fresh[r.ID] = struct{}{}
+		w.suspect(r)
+		if !r.Data() {
+			rules = append(rules, r)
+		}
+	}
+	if len(rules) > 0 {
+		if err := w.settle(w.mutableLaw().Insert(rules...)); err != nil {
+			return nil, err
+		}
+	}
+	for _, data := range []bool{false, true} {
+		for i, r := range rs {
+			if r.Data() != data || res.Verdicts[i] != 0 {
+				continue
+			}
+			v, err := w.receiveOne(r)
+			if err != nil {
+				return nil, err
+			}
+			res.Verdicts[i] = v
+			if v == space.Member {
+				res.Added++
+			}
+		}
+	}
+	for _, v := range res.Verdicts {
+		switch v {
+		case Known:
+			res.Known++
+		case space.Dead:
+			res.Dead++
+		case space.Held:
+			res.Held++
+		}
+	}
+	res.Version, res.Removed, res.Forks = w.version, w.removed, w.forks
+	return res, nil
+}
+
+// receiveOne places a record that was in no table when the batch began.
+func (w *work) receiveOne(r *record.Verified) (Verdict, error) {
+	v := w.judge(r)
+	if !r.Data() && v == space.Member {
+		return v, nil // entered when the law changed
+	}
+	return w.place(r, v)
+}
+
+// whereabouts says in which table a record is: Known, Dead for the trash, 0
+// for none.
+func (w *work) whereabouts(id record.ID) (Verdict, error) {
+	b, err := w.c.tx.get(idKey(tableID, w.s, id))
+	if b != nil || err != nil {
+		return Known, err
+	}
+	if w.stats.Held > 0 {
+		b, err = w.c.tx.get(idKey(tableHeld, w.s, id))
+		if b != nil || err != nil {
+			return Known, err
+		}
+	}
+	if w.stats.Trash > 0 {
+		b, err = w.c.tx.get(idKey(tableTrash, w.s, id))
+		if b != nil || err != nil {
+			return space.Dead, err
+		}
+	}
+	return 0, nil
+}
+
+// suspect leaves the lane in which an author writes here when a record that
+// arrived shows that another copy of this store wrote in it too: a number
+// above the highest, a second ID on a dot, or a swept bit that was not
+// written here.
+func (w *work) suspect(r *record.Verified) {
+	own, ok := w.own[r.Author]
+	if !ok {
+		own, ok = w.space.lanes[r.Author]
+	}
+	if !ok || own.lane == 0 || own.lane != r.Lane {
+		return
+	}
+	switch {
+	case r.Kind == record.Sweep:
+		ours := w.law.SweptUnion(r.Author, r.Lane, r.Path, r.Seq)
+		if !r.Dots().Whole() && ours.Contains(r.Dots()) {
+			return
+		}
+	case r.Seq <= own.high && w.law.Swept(r.Author, r.Lane, r.Seq):
+		return // an own record that was swept here comes back from a peer
+	}
+	w.own[r.Author] = ownLane{}
+	w.c.store.log.Warn("another copy of this store wrote in its lane; a fresh one is opened", "author", r.Author, "lane", r.Lane)
+}

@@ -1,0 +1,422 @@
+package store
+
+import (
+	"anabranch/merkle"
+	"anabranch/reconcile"
+	"anabranch/record"
+	"anabranch/space"
+)
+
+// Verdict is what became of a record: space.Member, space.Held, space.Dead,
+// or one of ours.
+type Verdict = space.Verdict
+
+const (
+	// Known says that the record was here before, or stood twice in the batch.
+	Known Verdict = 16
+	// OverBudget says that a held record is larger than the whole budget.
+	OverBudget Verdict = 17
+)
+
+// Fork is a number of a lane under which two different records were members,
+// the first such number of the lane.
+type Fork struct {
+	Author record.Key
+	Lane   uint64
+	Number uint32
+}
+
+// work is a space's state in the making: that of the last published one, plus
+// what the requests of the present group did. It turns membership into rows.
+type work struct {
+	c     *commit
+	space *Space
+	s     uint32
+	state
+	saved state // before the present request
+
+	// Of the present request:
+	ownsLaw bool // law was cloned for it
+	log     []moved
+	lanes   map[laneID]laneRow
+	own     map[record.Key]ownLane // lane 0: none
+	forks   []Fork
+	removed int // data records that left
+}
+
+type laneID struct {
+	author uint32
+	lane   uint64
+}
+
+// moved is an item that entered or left.
+type moved struct {
+	item reconcile.Item
+	left bool
+}
+
+func newWork(c *commit, sp *Space) *work {
+	w := &work{c: c, space: sp, s: sp.number, state: *sp.state}
+	w.tree = w.tree.Clone()
+	w.trie = w.trie.Clone()
+	return w
+}
+
+func (w *work) begin() {
+	w.saved = w.state
+	w.ownsLaw, w.log, w.forks, w.removed = false, nil, nil, 0
+	w.lanes = make(map[laneID]laneRow)
+	w.own = make(map[record.Key]ownLane)
+}
+
+// undo forgets the present request. The trees were not touched by it.
+func (w *work) undo() { w.state = w.saved }
+
+// flush writes the rows that a request gathers.
+func (w *work) flush() error {
+	for id, l := range w.lanes {
+		w.c.tx.set(laneKey(w.s, id.author, id.lane), l.encode())
+	}
+	if err := w.trim(); err != nil {
+		return err
+	}
+	return w.emptyTrash()
+}
+
+// accept makes the present request part of the group.
+func (w *work) accept() error {
+	for log := w.log; len(log) > 0; {
+		n := 1
+		for n < len(log) && log[n].left == log[0].left {
+			n++
+		}
+		items := make([]reconcile.Item, n)
+		ids := make([]merkle.ID, n)
+		for i, m := range log[:n] {
+			items[i], ids[i] = m.item, m.item.ID
+		}
+		if log[0].left {
+			w.tree.Delete(items...)
+			w.trie.Delete(ids...)
+		} else {
+			if _, err := w.tree.Insert(items...); err != nil {
+				return err
+			}
+			w.trie.Insert(ids...)
+		}
+		log = log[n:]
+	}
+	for k, own := range w.own {
+		w.c.lanes = true
+		if own.lane == 0 {
+			delete(w.space.lanes, k)
+		} else {
+			w.space.lanes[k] = own
+		}
+	}
+	return nil
+}
+
+func (w *work) published() *state {
+	st := w.state
+	return &st
+}
+
+// judge is the law's verdict.
+func (w *work) judge(r *record.Verified) Verdict { return w.law.Judge(r) }
+
+// mutableLaw is the law, for a request to change.
+func (w *work) mutableLaw() *space.State {
+	if !w.ownsLaw {
+		w.law, w.ownsLaw = w.law.Clone(), true
+	}
+	return w.law
+}
+
+// enter makes a record a member. It is in no table.
+func (w *work) enter(r *record.Verified) error {
+	tx, s := w.c.tx, w.s
+	w.version++
+	n := u64(nil, w.version)
+	tx.set(numberKey(tableArrival, s, w.version), r.Bytes)
+	tx.set(idKey(tableID, s, r.ID), n)
+	tx.set(timeKey(tableTime, s, r.Time, r.ID), n)
+	w.log = append(w.log, moved{item: reconcile.Item{Time: r.Time, ID: r.ID}})
+	if !r.Data() {
+		tx.set(idKey(tableControl, s, r.ID), n)
+		return nil
+	}
+	a := w.c.author(r.Author)
+	tx.set(pathKey(s, r.Path, r.Kind, r.Time, w.version), u32(nil, a))
+	tx.set(dotKey(s, a, r.Lane, r.Seq, w.version), nil)
+	if err := w.advance(a, r); err != nil {
+		return err
+	}
+	if r.Kind == record.Doc {
+		return w.remember(r)
+	}
+	return nil
+}
+
+// leave takes a member out of the set and of every order.
+func (w *work) leave(r *record.Verified, n uint64, v Verdict) error {
+	tx, s := w.c.tx, w.s
+	tx.delete(numberKey(tableArrival, s, n))
+	tx.delete(idKey(tableID, s, r.ID))
+	tx.delete(timeKey(tableTime, s, r.Time, r.ID))
+	w.log = append(w.log, moved{reconcile.Item{Time: r.Time, ID: r.ID}, true})
+	w.version++
+	w.gone++
+	tx.set(numberKey(tableDeparture, s, w.version), departure{v, r.Time, r.ID, n}.encode())
+	if !r.Data() {
+		tx.delete(idKey(tableControl, s, r.ID))
+		return nil
+	}
+	w.removed++
+	a := w.c.author(r.Author)
+	tx.delete(pathKey(s, r.Path, r.Kind, r.Time, n))
+	tx.delete(dotKey(s, a, r.Lane, r.Seq, n))
+	if r.Kind == record.Doc {
+		return w.unpend(killKey(s, a, r.Path, r.Time, n))
+	}
+	return nil
+}
+
+// place puts a record that is in no table where its verdict says.
+func (w *work) place(r *record.Verified, v Verdict) (Verdict, error) {
+	switch {
+	case v == space.Member:
+		return v, w.enter(r)
+	case v == space.Held:
+		return w.hold(r)
+	case w.law.Listed(r.ID):
+		w.discard(r, never)
+	case r.Data() && w.c.store.options.TrashAge > 0:
+		w.discard(r, w.expiry())
+	case !r.Data():
+		return v, w.forget(r.ID)
+	}
+	return v, nil
+}
+
+// forget drops a control record or sweep from the law; its rows are gone.
+func (w *work) forget(id record.ID) error {
+	return w.settle(w.mutableLaw().Forget(id))
+}
+
+// settle turns a change of the law into rows.
+func (w *work) settle(ch space.Change) error {
+	authority := false
+	for _, r := range ch.Left {
+		_, n, err := w.space.readMember(w.c.tx, r.ID)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			continue // inserted and never stored
+		}
+		v := w.judge(r)
+		if err := w.leave(r, n, v); err != nil {
+			return err
+		}
+		if _, err := w.place(r, v); err != nil {
+			return err
+		}
+		authority = authority || r.Kind == record.Control
+	}
+	for _, r := range ch.Entered {
+		if err := w.drop(r); err != nil {
+			return err
+		}
+		if err := w.enter(r); err != nil {
+			return err
+		}
+		authority = authority || r.Kind == record.Control
+	}
+	if authority {
+		w.moves++
+		for _, list := range [][]*record.Verified{ch.Left, ch.Entered} {
+			if err := w.relist(list); err != nil {
+				return err
+			}
+		}
+	}
+	for i := range ch.Selectors {
+		if err := w.rejudge(&ch.Selectors[i], authority); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rejudge looks again at the records a selector names. Without a change of
+// authority a sweep can only kill members: a held record has no grant that
+// would admit it, and what is dead stays so.
+func (w *work) rejudge(sel *space.Selector, authority bool) error {
+	a, known := w.c.store.authors.number(sel.Author)
+	if !known {
+		return nil
+	}
+	members, err := w.space.selected(w.c.tx, a, sel)
+	if err != nil {
+		return err
+	}
+	for _, m := range members {
+		if v := w.judge(m.record); v != space.Member {
+			if err := w.leave(m.record, m.n, v); err != nil {
+				return err
+			}
+			if _, err := w.place(m.record, v); err != nil {
+				return err
+			}
+		}
+	}
+	if !authority {
+		return nil
+	}
+	for _, table := range []byte{tableHeldBy, tableTrashBy} {
+		if err := w.rejudgeOutside(table, a, sel); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rejudgeOutside looks at held records or trash of one author.
+func (w *work) rejudgeOutside(table byte, a uint32, sel *space.Selector) error {
+	here, from := space.Held, byte(tableHeld)
+	if table == tableTrashBy {
+		here, from = space.Dead, tableTrash
+	}
+	lo := u32(tableKey(table, w.s, 4), a)
+	return each(w.c.tx, lo, successor(lo), func(x row) error {
+		key := idKey(from, w.s, record.ID(x.key[9:]))
+		b, err := w.c.tx.get(key)
+		if err != nil || b == nil {
+			return err // gone since the chunk was read
+		}
+		_, r, err := w.space.decodeStamped(key, b)
+		if err != nil || r.Data() && !sel.Covers(&r.Record) {
+			return err
+		}
+		v := w.judge(r)
+		if v == here {
+			return nil
+		}
+		if err := w.drop(r); err != nil {
+			return err
+		}
+		_, err = w.place(r, v)
+		return err
+	})
+}
+
+// found is a member and its arrival number.
+type found struct {
+	n      uint64
+	record *record.Verified
+}
+
+// selected reads the member data records that a selector names: seeks in the
+// dot order, never a scan of more than the author's lanes in question.
+func (sp *Space) selected(r reader, a uint32, sel *space.Selector) ([]found, error) {
+	var out []found
+	take := func(lo, hi []byte) error {
+		return each(r, lo, hi, func(x row) error {
+			d, err := decodeDot(x.key)
+			if err != nil {
+				return err
+			}
+			v, err := sp.readArrival(r, d.n)
+			if err != nil {
+				return err
+			}
+			if record.Covers(sel.Area, v.Path) {
+				out = append(out, found{d.n, v})
+			}
+			return nil
+		})
+	}
+	prefix := u32(tableKey(tableDot, sp.number, 24), a)
+	switch {
+	case sel.Lane == 0 && sel.Numbers == nil:
+		return out, take(prefix, successor(prefix))
+	case sel.Lane == 0:
+		all := space.Selector{Author: sel.Author, Area: sel.Area}
+		members, err := sp.selected(r, a, &all)
+		for _, m := range members {
+			if sel.Covers(&m.record.Record) {
+				out = append(out, m)
+			}
+		}
+		return out, err
+	}
+	prefix = u64(prefix, sel.Lane)
+	if sel.Numbers == nil {
+		return out, take(prefix, successor(prefix))
+	}
+	for _, span := range sel.Numbers {
+		lo := dotPrefix(sp.number, a, sel.Lane, span.First)
+		hi := successor(dotPrefix(sp.number, a, sel.Lane, span.Last))
+		if err := take(lo, hi); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// advance keeps a lane's row: its highest number, and its first fork.
+func (w *work) advance(a uint32, r *record.Verified) error {
+	id := laneID{a, r.Lane}
+	l, ok := w.lanes[id]
+	if !ok {
+		key := laneKey(w.s, a, r.Lane)
+		b, err := w.c.tx.get(key)
+		if err != nil {
+			return err
+		}
+		if l, err = decodeLane(key, b); err != nil {
+			return err
+		}
+	}
+	if r.Seq <= l.high {
+		lo := dotPrefix(w.s, a, r.Lane, r.Seq)
+		rows, _, err := w.c.tx.chunk(lo, successor(lo), 2)
+		if err != nil {
+			return err
+		}
+		if len(rows) > 1 {
+			w.forks = append(w.forks, Fork{r.Author, r.Lane, r.Seq})
+			if l.fork == 0 || r.Seq < l.fork {
+				l.fork = r.Seq
+			}
+		}
+	}
+	l.high = max(l.high, r.Seq)
+	w.lanes[id] = l
+	return nil
+}
+
+// trim forgets the oldest departures when there are many: a log of what left
+// must not grow for ever.
+func (w *work) trim() error {
+	if w.gone <= departureRows+departureRows/4 {
+		return nil
+	}
+	lo := tableKey(tableDeparture, w.s, 0)
+	hi := successor(lo)
+	for w.gone > departureRows && lo != nil {
+		rows, next, err := w.c.tx.chunk(lo, hi, min(chunkRows, w.gone-departureRows))
+		if err != nil {
+			return err
+		}
+		for _, x := range rows {
+			w.c.tx.delete(x.key)
+			w.gone--
+			w.trimmed = beU64(x.key[5:])
+		}
+		lo = next
+	}
+	w.c.tx.set(metaTrimmed(w.s), u64(nil, w.trimmed))
+	return nil
+}
