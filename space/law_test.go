@@ -12,7 +12,7 @@ import (
 )
 
 var (
-	worlds = flag.Int("worlds", 1500, "random worlds in which State is compared with the model")
+	worlds = flag.Int("worlds", 800, "random worlds in which State is compared with the model")
 	seed   = flag.Uint64("seed", 1, "the first seed")
 )
 

@@ -96,7 +96,10 @@ func (w *World) heal() string {
 					return "a calm session was not completed"
 				}
 				after := [2]Set{w.members(a), w.members(b)}
-				if after[0] != after[1] {
+				if same := w.root(before[0]) == w.root(before[1]); same != (before[0] == before[1]) {
+					return "equal roots of unequal sets, or the reverse"
+				}
+				if w.root(after[0]) != w.root(after[1]) {
 					return "a complete session left two replicas unequal"
 				}
 				if before != after {
