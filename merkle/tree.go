@@ -151,5 +151,8 @@ func matching(ids []ID, prefix *ID, depth int) []ID {
 // cut is the position in ascending ids, equal in their first depth bits, of
 // the first whose bit there is 1.
 func cut(ids []ID, depth int) int {
+	if len(ids) == 1 {
+		return 1 - bit(&ids[0], depth)
+	}
 	return sort.Search(len(ids), func(i int) bool { return bit(&ids[i], depth) == 1 })
 }

@@ -61,10 +61,15 @@ func (n *node) insert(e *edit, ids []ID, depth int) *node {
 		}
 		return build(e, all, depth)
 	}
-	at := cut(ids, depth)
-	left := n.kids[0].insert(e, ids[:at], depth+1)
-	right := n.kids[1].insert(e, ids[at:], depth+1)
-	return n.withKids(e, left, right)
+	kids, added, at := n.kids, 0, cut(ids, depth)
+	for b, part := range [2][]ID{ids[:at], ids[at:]} {
+		if len(part) > 0 { // leave the other side alone: it is not in the cache
+			added -= kids[b].size()
+			kids[b] = kids[b].insert(e, part, depth+1)
+			added += kids[b].size()
+		}
+	}
+	return n.withKids(e, kids, n.count+added)
 }
 
 // insertOne adds an ID to a leaf that has room.
@@ -96,17 +101,22 @@ func (n *node) delete(e *edit, ids []ID, depth int) *node {
 		}
 		return n.withIDs(e, rest)
 	}
-	at := cut(ids, depth)
-	left := n.kids[0].delete(e, ids[:at], depth+1)
-	right := n.kids[1].delete(e, ids[at:], depth+1)
-	if count := left.size() + right.size(); count > LeafIDs {
-		return n.withKids(e, left, right)
-	} else if count == 0 {
+	kids, count, at := n.kids, n.count, cut(ids, depth)
+	for b, part := range [2][]ID{ids[:at], ids[at:]} {
+		if len(part) > 0 {
+			count -= kids[b].size()
+			kids[b] = kids[b].delete(e, part, depth+1)
+			count += kids[b].size()
+		}
+	}
+	switch {
+	case count == 0:
 		return nil
-	} else {
-		rest := right.appendIDs(left.appendIDs(make([]ID, 0, count)))
+	case count <= LeafIDs:
+		rest := kids[1].appendIDs(kids[0].appendIDs(make([]ID, 0, count)))
 		return &node{edit: e, count: count, ids: rest}
 	}
+	return n.withKids(e, kids, count)
 }
 
 // build makes the canonical subtree of ascending ids.
@@ -125,16 +135,14 @@ func build(e *edit, ids []ID, depth int) *node {
 }
 
 // withKids returns n with other subtrees, changed in place if e owns it.
-func (n *node) withKids(e *edit, left, right *node) *node {
-	count := left.size() + right.size()
+func (n *node) withKids(e *edit, kids [2]*node, count int) *node {
 	if count == n.count {
-		// Nothing came or went, for one call only adds or only takes out.
-		return n
+		return n // one call only adds or only takes out, so nothing changed
 	}
 	if n.edit != e {
 		n = &node{edit: e}
 	}
-	n.count, n.kids = count, [2]*node{left, right}
+	n.count, n.kids = count, kids
 	n.state.Store(hashUnknown)
 	return n
 }
