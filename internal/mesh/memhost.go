@@ -60,19 +60,17 @@ func (h *memHost) Open(ctx context.Context, key Key, addrs []string, protocol st
 }
 
 func (h *memHost) open(ctx context.Context, key Key, addrs []string, protocol string) (Stream, []Attempt, error) {
+	if s, failed := h.reuse(ctx, key, addrs, protocol); s != nil || failed != nil {
+		return s, failed, nil
+	}
 	release, err := h.dialing.take(ctx, key)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer release()
-	if c, ok := h.links.newest(key); ok {
-		s, err := h.openOn(ctx, c, key, protocol)
-		if err == nil {
-			return s, nil, nil
-		}
-		if ctx.Err() != nil || errors.Is(err, errNotOffered) || len(addrs) == 0 {
-			return nil, []Attempt{{Addr: c.other(h).addr, Err: err}}, nil
-		}
+	// Somebody else's dial, or the peer's own, may have succeeded meanwhile.
+	if s, failed := h.reuse(ctx, key, addrs, protocol); s != nil || failed != nil {
+		return s, failed, nil
 	}
 	if len(addrs) == 0 {
 		return nil, nil, errNoAddress
@@ -85,12 +83,30 @@ func (h *memHost) open(ctx context.Context, key Key, addrs []string, protocol st
 			continue
 		}
 		s, err := h.openOn(ctx, c, key, protocol)
-		if err == nil {
-			return s, nil, nil
+		if err != nil {
+			return nil, []Attempt{{Addr: a, Err: err}}, nil
 		}
-		return nil, []Attempt{{Addr: a, Err: err}}, nil
+		return s, nil, nil
 	}
 	return nil, attempts, ctx.Err()
+}
+
+// reuse opens on the standing connection. It returns neither a stream nor a
+// failure when there is none, or when dialling anew could do better.
+func (h *memHost) reuse(ctx context.Context, key Key, addrs []string, protocol string) (Stream, []Attempt) {
+	c, ok := h.links.newest(key)
+	if !ok {
+		return nil, nil
+	}
+	s, err := h.openOn(ctx, c, key, protocol)
+	if err == nil {
+		return s, nil
+	}
+	lost := errors.Is(err, ErrConnLost) || errors.Is(err, errGateClosed)
+	if !lost || ctx.Err() != nil || len(addrs) == 0 {
+		return nil, []Attempt{{Addr: c.other(h).addr, Err: err}}
+	}
+	return nil, nil
 }
 
 // dial connects to one address: the two round trips of a handshake, then both

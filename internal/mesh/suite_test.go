@@ -263,61 +263,6 @@ func TestDeadlineEndsReadsAndWrites(t *testing.T) {
 	})
 }
 
-func TestGateOfTheListenerRefusesTheConnection(t *testing.T) {
-	worlds(t, func(t *testing.T, w world) {
-		a := w.host(t, 1, everyone)
-		b := w.host(t, 2, func(k Key, _ string) bool { return k != publicOf(1) })
-		defer mustClose(t, a, b)
-		b.Handle("echo", func(Stream) { t.Error("a stranger got a stream") })
-		_, err := a.Open(within(t, 5*time.Second), b.Self(), b.Addrs(), "echo")
-		var open *OpenError
-		if !errors.Is(err, ErrRefused) || !errors.As(err, &open) || len(open.Attempts) != 1 || open.Attempts[0].Addr != b.Addrs()[0] {
-			t.Errorf("Open: %v", err)
-		}
-		eventually(t, a, "the refused connection is gone", func() bool { return len(a.Peers()) == 0 })
-		if len(b.Peers()) != 0 {
-			t.Error("the stranger counts as connected")
-		}
-	})
-}
-
-func TestStrangerGetsTheOneOpenProtocolOnly(t *testing.T) {
-	worlds(t, func(t *testing.T, w world) {
-		a := w.host(t, 1, everyone)
-		b := w.host(t, 2, func(_ Key, protocol string) bool { return protocol == "join" })
-		defer mustClose(t, a, b)
-		b.Handle("join", echo)
-		b.Handle("sync", func(Stream) { t.Error("a stranger got a member's protocol") })
-		mustEcho(t, mustOpen(t, a, b, "join"), []byte("please"))
-		_, refused := a.Open(within(t, 5*time.Second), b.Self(), b.Addrs(), "sync")
-		_, absent := a.Open(within(t, 5*time.Second), b.Self(), b.Addrs(), "nonesuch")
-		for _, err := range []error{refused, absent} {
-			if !errors.Is(err, ErrRefused) {
-				t.Errorf("Open: %v", err)
-			}
-		}
-		var r, n *OpenError
-		if errors.As(refused, &r) && errors.As(absent, &n) && r.Attempts[0].Err.Error() != n.Attempts[0].Err.Error() {
-			t.Errorf("a refused protocol and an absent one differ: %v, %v", refused, absent)
-		}
-	})
-}
-
-func TestOwnGateKeepsUsFromDialling(t *testing.T) {
-	worlds(t, func(t *testing.T, w world) {
-		a := w.host(t, 1, func(_ Key, protocol string) bool { return protocol != "sync" })
-		b := w.host(t, 2, everyone)
-		defer mustClose(t, a, b)
-		b.Handle("sync", echo)
-		if _, err := a.Open(within(t, 5*time.Second), b.Self(), b.Addrs(), "sync"); !errors.Is(err, ErrNotAdmitted) {
-			t.Errorf("Open: %v", err)
-		}
-		if len(b.Peers()) != 0 {
-			t.Error("it dialled all the same")
-		}
-	})
-}
-
 func TestWrongKeyAndDeadAddressAreNamed(t *testing.T) {
 	worlds(t, func(t *testing.T, w world) {
 		a, b := w.host(t, 1, everyone), w.host(t, 2, everyone)
