@@ -17,6 +17,7 @@ const (
 	RevokeByTime          // rule 2: a seal leaves open what is older than it
 	AnyAdminRevokes       // rule 2: a seal need not come from an ancestor
 	RedundantByDots       // rule 4: grants are not compared
+	HeldPartsList         // rule 2: parts that do not stand add to a seal's list
 	ListedDestroyed       // P: what a standing seal lists is destroyed
 )
 
@@ -30,6 +31,7 @@ func (b Break) String() string {
 		RevokeByTime:    "revocation by time",
 		AnyAdminRevokes: "any admin revokes any",
 		RedundantByDots: "redundancy without comparing grants",
+		HeldPartsList:   "parts that do not stand list, too",
 		ListedDestroyed: "listed records destroyed",
 	}[b]
 }
@@ -157,7 +159,8 @@ func (c *court) seals(g *Record) []*Record {
 	}
 	var parts []*Record
 	for _, p := range c.known {
-		if p.Control.Seal == nil || p.Control.Seal.Target != g.ID || !c.above(p.Control.Under, g) || !c.stands(p) {
+		if p.Control.Seal == nil || p.Control.Seal.Target != g.ID || !c.above(p.Control.Under, g) ||
+			!c.stands(p) && c.u.Break != HeldPartsList {
 			continue
 		}
 		complete := true

@@ -40,7 +40,7 @@ func (u *Universe) Scatter(rng *rand.Rand, authors, n int, seals bool) {
 			}
 			u.grant(rng, issuer, 1+rng.IntN(grantees), pick(rng, []record.Role{1, 2, 2, 3, 3}), pick(rng, areaPaths))
 		case x < 7 && seals:
-			u.seal(rng, u.someIssuer(rng), u.someGrant(rng), pick(rng, areaPaths), 1+rng.Uint64N(50), func(*Record) bool { return rng.IntN(2) == 0 })
+			u.seal(rng, u.someIssuer(rng), u.someGrant(rng), pick(rng, areaPaths), 1+rng.Uint64N(50), true, func(*Record) bool { return rng.IntN(2) == 0 })
 		case x == 7 && rng.IntN(2) == 0:
 			u.label(rng, u.someGrant(rng))
 		case x < 11:
@@ -69,7 +69,7 @@ func (u *Universe) Scatter(rng *rand.Rand, authors, n int, seals bool) {
 	if author := Key(1 + rng.IntN(grantees)); seals && rng.IntN(2) == 0 {
 		for _, g := range slices.Clone(u.Records) { // each grant of an author leaves open something else
 			if g.Control.Grant != nil && g.Control.Grant.Author == author && rng.IntN(4) > 0 {
-				u.seal(rng, nil, g, "/", 1+rng.Uint64N(50), func(*Record) bool { return rng.IntN(2) == 0 })
+				u.seal(rng, nil, g, "/", 1+rng.Uint64N(50), true, func(*Record) bool { return rng.IntN(2) == 0 })
 			}
 		}
 	}
@@ -112,8 +112,8 @@ func (u *Universe) grant(rng *rand.Rand, issuer *Record, grantee int, role recor
 }
 
 // seal adds the parts of a seal on a grant, one of them sometimes missing,
-// that list the records which pass.
-func (u *Universe) seal(rng *rand.Rand, issuer, target *Record, path string, time uint64, list func(*Record) bool) {
+// that list the records which pass. A vandal adds a part beside them.
+func (u *Universe) seal(rng *rand.Rand, issuer, target *Record, path string, time uint64, vandal bool, list func(*Record) bool) {
 	id := [16]byte{byte(rng.IntN(256)), byte(rng.IntN(256))}
 	parts := 1 + rng.IntN(5)/3
 	missing := -1
@@ -131,6 +131,14 @@ func (u *Universe) seal(rng *rand.Rand, issuer, target *Record, path string, tim
 		if i != missing {
 			u.sealPart(issuer, target, path, time, id, i+1, parts, l)
 		}
+	}
+	if vandal && rng.IntN(3) == 0 { // a second part of one number, perhaps on a path where the issuer has no say
+		again := slices.DeleteFunc(slices.Clone(u.Records), func(*Record) bool { return rng.IntN(3) > 0 })
+		var l []record.Prefix
+		for _, r := range again {
+			l = append(l, r.ID.Prefix())
+		}
+		u.sealPart(issuer, target, pick(rng, areaPaths), time, id, 1+rng.IntN(parts), parts, l)
 	}
 }
 

@@ -218,7 +218,7 @@ func (w *World) withdraw(r *Replica) {
 		path = issuer.Path
 	}
 	from := len(w.Records)
-	w.seal(w.rng, issuer, target, path, w.now, func(x *Record) bool {
+	w.seal(w.rng, issuer, target, path, w.now, w.Vandals, func(x *Record) bool {
 		return x.Author == grantee && listable.Has(x) && (!some || w.rng.IntN(2) == 0)
 	})
 	for _, part := range w.Records[from:] {
