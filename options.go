@@ -1,0 +1,155 @@
+package anabranch
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"anabranch/internal/mesh"
+)
+
+// DefaultPort is the UDP port a replica listens on unless told otherwise. If
+// it is taken, a free one is used and remembered.
+const DefaultPort = 4471
+
+// Limits of the shell.
+const (
+	minFrameBytes  = 4 << 10
+	maxFrameBytes  = 1 << 20
+	wakeInterval   = 200 * time.Millisecond // least time between sessions that commits wake with one peer
+	sessionIdle    = 30 * time.Second       // a session without a frame for this long is reset
+	joinTimeout    = 15 * time.Second
+	dialTimeout    = 10 * time.Second
+	maxIncoming    = 64 // sessions that peers may have open here at a time
+	maxNameBytes   = 64
+	redialLeast    = time.Second
+	redialMost     = 30 * time.Second
+	maxTicketAddrs = 4
+	maxKnownAddrs  = 8
+	sweepBacklog   = 256 // kills that are swept at once
+)
+
+// Options configures Open. The zero value is ready to use.
+type Options struct {
+	// StateDir holds what must not travel with the records: the device key
+	// and the author keys. Default: "state" below the home.
+	StateDir string
+	// LeaseDir holds the lane lease, which neither a backup nor a clone of
+	// the home may carry. Default: a folder of this user's below the
+	// system's runtime directory.
+	LeaseDir string
+	// Listen are the addresses to accept peers on, as "ip:port" (QUIC, so
+	// UDP); port 0 is any free one. Default: every interface, DefaultPort.
+	Listen []string
+	// NoNetwork opens the store alone: nothing listens, nothing is dialled.
+	NoNetwork bool
+	// Peers are addresses tried for every member whose address is unknown.
+	Peers []string
+	// FrameBytes bounds one frame, both ways. Default 128 KiB, least 4 KiB,
+	// most 1 MiB.
+	FrameBytes int
+	// SyncInterval is the mean time between sessions with one connected
+	// peer when nothing else causes one. Default 30s; negative turns it off.
+	SyncInterval time.Duration
+	// Manual runs no session but those that Sync asks for, here or at a
+	// peer; Join and Sync dial, and peers are answered.
+	Manual bool
+	// SweepDelay is how long what was overwritten or deleted here waits
+	// before it is swept. Default 10 minutes; negative sweeps only on Close.
+	SweepDelay time.Duration
+	// TrashAge is how long a killed record stays in the local trash.
+	// Default 7 days; negative keeps none.
+	TrashAge time.Duration
+	// HeldBytes bounds records of others whose authority is unknown here.
+	// Default 64 MiB.
+	HeldBytes int64
+	// OnEvent is told what happens with peers, from the goroutine it happens
+	// in: it must not block, nor call Close.
+	OnEvent func(Event)
+	// Clock defaults to time.Now. It orders reading and never decides
+	// membership.
+	Clock func() time.Time
+	// Logger defaults to discarding.
+	Logger *slog.Logger
+
+	// host replaces the network in this package's own tests.
+	host func(key mesh.Key, gate func(mesh.Key, string) bool) (mesh.Host, error)
+}
+
+// validate fills defaults and reports every mistake at once.
+func (o *Options) validate(dir string) error {
+	var errs []error
+	if dir == "" {
+		errs = append(errs, errors.New("home: no directory given"))
+	}
+	if o.StateDir == "" {
+		o.StateDir = filepath.Join(dir, "state")
+	}
+	if o.LeaseDir == "" {
+		o.LeaseDir = defaultLeaseDir()
+	}
+	if len(o.Listen) == 0 {
+		o.Listen = []string{net.JoinHostPort("0.0.0.0", strconv.Itoa(DefaultPort))}
+	}
+	for _, a := range append(append([]string{}, o.Listen...), o.Peers...) {
+		host, port, err := net.SplitHostPort(a)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("address %q: %w", a, err))
+			continue
+		}
+		if net.ParseIP(host) == nil {
+			errs = append(errs, fmt.Errorf("address %q: %q is no IP address", a, host))
+		}
+		if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+			errs = append(errs, fmt.Errorf("address %q: port %q", a, port))
+		}
+	}
+	if o.FrameBytes == 0 {
+		o.FrameBytes = 128 << 10
+	}
+	if o.FrameBytes < minFrameBytes || o.FrameBytes > maxFrameBytes {
+		errs = append(errs, fmt.Errorf("frame bytes: %d is outside %d..%d", o.FrameBytes, minFrameBytes, maxFrameBytes))
+	}
+	if o.SyncInterval == 0 {
+		o.SyncInterval = 30 * time.Second
+	}
+	if o.SweepDelay == 0 {
+		o.SweepDelay = 10 * time.Minute
+	}
+	if o.TrashAge == 0 {
+		o.TrashAge = 7 * 24 * time.Hour
+	}
+	if o.HeldBytes == 0 {
+		o.HeldBytes = 64 << 20
+	}
+	if o.HeldBytes < 0 {
+		errs = append(errs, fmt.Errorf("held bytes: %d is negative", o.HeldBytes))
+	}
+	if o.OnEvent == nil {
+		o.OnEvent = func(Event) {}
+	}
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if len(errs) > 0 {
+		return fmt.Errorf("anabranch: options: %w", errors.Join(errs...))
+	}
+	return nil
+}
+
+// defaultLeaseDir is a folder that backups and clones do not carry: it is
+// cleared at boot, or at least names the boot it was written in.
+func defaultLeaseDir() string {
+	if d := os.Getenv("XDG_RUNTIME_DIR"); d != "" {
+		return filepath.Join(d, "anabranch")
+	}
+	return filepath.Join(os.TempDir(), fmt.Sprintf("anabranch-%d", os.Getuid()))
+}

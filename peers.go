@@ -1,0 +1,559 @@
+package anabranch
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"anabranch/internal/mesh"
+	"anabranch/record"
+)
+
+// peer is what this replica knows of another member's device. A goroutine
+// per peer keeps it in step: until gossip exists, whatever moves the root
+// here wakes a session with each connected peer.
+type peer struct {
+	device record.Key
+	wake   chan struct{} // cap 1
+
+	mu      sync.Mutex // guards all below
+	agreed  map[record.SpaceID]agreement
+	lastErr error
+	failed  time.Time
+	blocked time.Time // no sessions before this: the peer sent what is wrong for everyone
+	charges int
+	syncing int
+}
+
+// agreement is the last time both sides held the same root.
+type agreement struct {
+	Root   Root
+	Count  uint64
+	At     time.Time
+	Report Report
+
+	stored bool // read from the store, and not of this process
+}
+
+// Three charges close the door for a while.
+const (
+	chargesAllowed = 3
+	blockFor       = 10 * time.Minute
+)
+
+// poke asks a goroutine to look again, without waiting.
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+func (r *Replica) wakePeers() { poke(r.pokes) }
+
+// tendPeers keeps a goroutine going for every member device of every space,
+// and closes the connections of those that are members no more.
+func (r *Replica) tendPeers() {
+	connected := map[mesh.Key]mesh.PeerInfo{}
+	for {
+		changed := r.host.Changed()
+		connected = r.tellConnections(connected)
+		r.refreshReaders()
+		r.mu.Lock()
+		for device := range r.readers {
+			if device != r.Device() {
+				p := r.peerLocked(device)
+				if !p.tended() {
+					r.wg.Go(func() { r.tendPeer(p) })
+				}
+			}
+		}
+		peers := make([]*peer, 0, len(r.peers))
+		for _, p := range r.peers {
+			peers = append(peers, p)
+		}
+		r.mu.Unlock()
+		for _, p := range peers {
+			poke(p.wake)
+		}
+		select {
+		case <-changed:
+		case <-r.pokes:
+		case <-r.ctx.Done():
+			return
+		}
+	}
+}
+
+// tellConnections reports who has come and who has gone.
+func (r *Replica) tellConnections(before map[mesh.Key]mesh.PeerInfo) map[mesh.Key]mesh.PeerInfo {
+	now := map[mesh.Key]mesh.PeerInfo{}
+	for _, info := range r.host.Peers() {
+		now[info.Key] = info
+		if _, ok := before[info.Key]; !ok {
+			r.options.OnEvent(Event{Kind: Connected, Device: record.Key(info.Key), Addr: info.Addr})
+		}
+	}
+	for key := range before {
+		if _, ok := now[key]; !ok {
+			r.options.OnEvent(Event{Kind: Disconnected, Device: record.Key(key)})
+		}
+	}
+	return now
+}
+
+// peerLocked finds or makes a peer; r.mu is held.
+func (r *Replica) peerLocked(device record.Key) *peer {
+	p := r.peers[device]
+	if p == nil {
+		p = &peer{device: device, agreed: map[record.SpaceID]agreement{}}
+		r.peers[device] = p
+	}
+	return p
+}
+
+func (r *Replica) peer(device record.Key) *peer {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.peerLocked(device)
+}
+
+// tended reports whether the peer has its goroutine, and gives it its wake
+// channel if not; r.mu is held.
+func (p *peer) tended() bool {
+	if p.wake != nil {
+		return true
+	}
+	p.wake = make(chan struct{}, 1)
+	return false
+}
+
+// tendPeer dials the peer until it answers, and runs a session with it
+// whenever the root here is not the one last agreed on, at once after a
+// connection, and at the anti-entropy interval.
+func (r *Replica) tendPeer(p *peer) {
+	var backoff time.Duration
+	var notBefore time.Time
+	var connected bool
+	for {
+		wait := time.Hour
+		was := connected
+		info, ok := r.connection(p.device)
+		if connected = ok; connected && !was {
+			backoff, notBefore = 0, time.Time{}
+		}
+		switch now := time.Now(); {
+		case r.options.Manual || !r.Online() || !r.isReader(p.device):
+		case now.Before(notBefore):
+			wait = notBefore.Sub(now)
+		case now.Before(p.blockedUntil()):
+			wait = p.blockedUntil().Sub(now)
+		case !connected && len(r.addrsOf(p.device)) == 0:
+		default:
+			next, err := r.syncDue(p, info)
+			notBefore = time.Now().Add(wakeInterval)
+			if err != nil {
+				backoff = min(max(2*backoff, redialLeast), redialMost)
+				notBefore = time.Now().Add(backoff/2 + rand.N(backoff))
+				wait = time.Until(notBefore)
+			} else {
+				backoff = 0
+				wait = next
+			}
+		}
+		timer := time.NewTimer(max(wait, time.Millisecond))
+		select {
+		case <-p.wake:
+		case <-timer.C:
+		case <-r.ctx.Done():
+			timer.Stop()
+			return
+		}
+		timer.Stop()
+	}
+}
+
+// syncDue runs a session in every shared space that needs one and says when
+// the next is due.
+func (r *Replica) syncDue(p *peer, info mesh.PeerInfo) (time.Duration, error) {
+	next := time.Hour
+	for _, s := range r.all() {
+		if r.ctx.Err() != nil {
+			return 0, r.ctx.Err()
+		}
+		view, err := s.snapshot(r.ctx)
+		if err != nil {
+			return 0, err
+		}
+		shared := view.State().MayRead(p.device) && view.State().MayRead(r.Device())
+		root, err := view.Root()
+		view.Close()
+		if err != nil {
+			return 0, err
+		}
+		if !shared {
+			continue
+		}
+		last := p.agreement(s.ID())
+		interval := r.options.SyncInterval
+		due := last.At.IsZero() || info.Since.IsZero() || last.At.Before(info.Since) || last.Root != Root(root)
+		if interval > 0 && !due {
+			age := time.Since(last.At)
+			due = age >= interval
+			next = min(next, interval-age)
+		}
+		if !due {
+			continue
+		}
+		if _, err := s.syncWith(r.ctx, p); err != nil {
+			if r.ctx.Err() == nil {
+				r.log.Info("session ended early", "space", s.ID(), "peer", p.device, "err", err)
+			}
+			return 0, err
+		}
+		if interval > 0 {
+			next = min(next, interval/2+rand.N(interval))
+		}
+	}
+	return next, nil
+}
+
+func (p *peer) agreement(id record.SpaceID) agreement {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.agreed[id]
+}
+
+func (p *peer) blockedUntil() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.blocked
+}
+
+// Event is something that happened with a peer.
+type Event struct {
+	Kind   EventKind
+	Device record.Key
+	Addr   string // of Connected
+	Space  *Space // of Synced and Failed
+	Report Report // of Synced, and as far as it got of Failed
+	Err    error  // of Failed
+}
+
+// EventKind says what happened.
+type EventKind string
+
+const (
+	Connected    EventKind = "connected"
+	Disconnected EventKind = "disconnected"
+	Synced       EventKind = "synced" // a session ended with equal roots
+	Failed       EventKind = "failed" // a session did not
+)
+
+// ended notes how a session with a peer went.
+func (s *Space) ended(p *peer, report Report, charge bool, err error) {
+	r := s.replica
+	p.mu.Lock()
+	if charge {
+		if p.charges++; p.charges >= chargesAllowed {
+			p.blocked, p.charges = time.Now().Add(blockFor), 0
+		}
+	}
+	event := Event{Kind: Synced, Device: p.device, Space: s, Report: report, Err: named(err)}
+	if err != nil {
+		event.Kind = Failed
+		p.lastErr, p.failed = event.Err, time.Now()
+	} else {
+		p.lastErr = nil
+		p.agreed[s.ID()] = agreement{Root: report.Root, Count: report.Count, At: time.Now(), Report: report}
+	}
+	p.mu.Unlock()
+	if charge {
+		r.log.Warn("peer sent what is wrong for everyone", "peer", p.device, "err", err)
+	}
+	r.options.OnEvent(event)
+}
+
+// saveAgreements keeps what was last agreed on with whom, so that status can
+// tell after a restart. They are facts of the past and never stand for a
+// comparison: a peer counts as in sync only while the root is the same.
+func (r *Replica) saveAgreements(ctx context.Context) error {
+	r.mu.Lock()
+	peers := make([]*peer, 0, len(r.peers))
+	for _, p := range r.peers {
+		peers = append(peers, p)
+	}
+	r.mu.Unlock()
+	var errs []error
+	for _, p := range peers {
+		p.mu.Lock()
+		agreed := maps.Clone(p.agreed)
+		p.mu.Unlock()
+		for id, a := range agreed {
+			if a.stored {
+				continue
+			}
+			b, err := json.Marshal(a)
+			if err == nil {
+				err = r.store.SetFact(ctx, agreedFact(id, p.device), b)
+			}
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func agreedFact(id record.SpaceID, device record.Key) string {
+	return "agreed/" + id.String() + "/" + device.String()
+}
+
+// storedAgreement is what was agreed on before this process began.
+func (r *Replica) storedAgreement(id record.SpaceID, device record.Key) (agreement, bool) {
+	b, ok, err := r.store.Fact(agreedFact(id, device))
+	a := agreement{stored: true}
+	if err != nil || !ok || json.Unmarshal(b, &a) != nil {
+		return agreement{}, false
+	}
+	return a, true
+}
+
+func (r *Replica) connection(device record.Key) (mesh.PeerInfo, bool) {
+	if r.host == nil {
+		return mesh.PeerInfo{}, false
+	}
+	for _, info := range r.host.Peers() {
+		if record.Key(info.Key) == device {
+			return info, true
+		}
+	}
+	return mesh.PeerInfo{}, false
+}
+
+// admits is the gate: members may sync, and while a ticket is open anybody
+// may try to join, and nothing else.
+func (r *Replica) admits(key mesh.Key, protocol string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.online || r.closed {
+		return false
+	}
+	switch protocol {
+	case syncProtocol:
+		return r.readers[record.Key(key)]
+	case joinProtocol:
+		return r.calling[record.Key(key)] > 0 || r.options.Clock().Unix() < r.inviting
+	}
+	return false
+}
+
+func (r *Replica) isReader(device record.Key) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.readers[device]
+}
+
+// callStranger lets us dial a device that is no member yet; what it returns
+// ends that.
+func (r *Replica) callStranger(device record.Key) func() {
+	r.mu.Lock()
+	r.calling[device]++
+	r.mu.Unlock()
+	return func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.calling[device]--; r.calling[device] == 0 {
+			delete(r.calling, device)
+		}
+	}
+}
+
+// refreshReaders reads the member lists anew, and closes the connection of
+// every device that may read no space here; while a ticket is open, only of
+// those that could until now, because anybody else may be coming to join.
+func (r *Replica) refreshReaders() {
+	readers := map[record.Key]bool{}
+	for _, s := range r.all() {
+		view, err := s.rows.Snapshot()
+		if err != nil {
+			continue
+		}
+		state := view.State()
+		for _, g := range state.Members() {
+			if !g.Sealed && !readers[g.Device] && state.MayRead(g.Device) {
+				readers[g.Device] = true
+			}
+		}
+		view.Close()
+	}
+	r.mu.Lock()
+	before := r.readers
+	r.readers = readers
+	open := r.options.Clock().Unix() < r.inviting
+	r.mu.Unlock()
+	if r.host == nil {
+		return
+	}
+	for _, info := range r.host.Peers() {
+		key := record.Key(info.Key)
+		revoked := before[key] && !readers[key]
+		if revoked || !readers[key] && !open && !r.isCalled(key) {
+			r.host.Disconnect(info.Key)
+		}
+	}
+}
+
+func (r *Replica) isCalled(device record.Key) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.calling[device] > 0
+}
+
+// Addresses. What worked is remembered as a fact per device, newest first.
+
+func addrFact(device record.Key) string { return "addrs/" + device.String() }
+
+// AddPeer remembers addresses ("ip:port") of a member's device.
+func (r *Replica) AddPeer(ctx context.Context, device record.Key, addrs ...string) error {
+	for _, a := range addrs {
+		if _, err := netip.ParseAddrPort(a); err != nil {
+			return fmt.Errorf("anabranch: address %q is not of the form ip:port", a)
+		}
+	}
+	return r.rememberAddrs(ctx, device, addrs)
+}
+
+func (r *Replica) rememberAddrs(ctx context.Context, device record.Key, addrs []string) error {
+	known := r.storedAddrs(device)
+	merged := slices.Clone(addrs)
+	for _, a := range known {
+		if !slices.Contains(merged, a) {
+			merged = append(merged, a)
+		}
+	}
+	merged = merged[:min(len(merged), maxKnownAddrs)]
+	if slices.Equal(merged, known) {
+		return nil
+	}
+	b, err := json.Marshal(merged)
+	if err != nil {
+		return err
+	}
+	defer r.wakePeers()
+	return r.store.SetFact(ctx, addrFact(device), b)
+}
+
+func (r *Replica) storedAddrs(device record.Key) []string {
+	b, ok, err := r.store.Fact(addrFact(device))
+	var addrs []string
+	if err != nil || !ok || json.Unmarshal(b, &addrs) != nil {
+		return nil
+	}
+	return addrs
+}
+
+// addrsOf are the addresses to try for a device: those that are known, or
+// else those given with Options.Peers.
+func (r *Replica) addrsOf(device record.Key) []string {
+	if addrs := r.storedAddrs(device); len(addrs) > 0 {
+		return addrs
+	}
+	return r.options.Peers
+}
+
+const listenFact = "listen"
+
+// listenAddrs are the addresses to listen on: as asked for, with the port
+// that was free last time where the usual one is taken.
+func (r *Replica) listenAddrs() []string { return r.options.Listen }
+
+// rememberListen keeps the addresses listened on, for tickets that are made
+// while nothing runs.
+func (r *Replica) rememberListen(addrs []string) {
+	b, err := json.Marshal(addrs)
+	if err != nil {
+		return
+	}
+	if old, ok, err := r.store.Fact(listenFact); err == nil && ok && string(old) == string(b) {
+		return
+	}
+	if err := r.store.SetFact(r.ctx, listenFact, b); err != nil {
+		r.log.Warn("listen addresses not remembered", "err", err)
+	}
+}
+
+// likelyAddrs are where this replica listened last, or will by default.
+func (r *Replica) likelyAddrs() []string {
+	b, ok, err := r.store.Fact(listenFact)
+	var addrs []string
+	if err == nil && ok && json.Unmarshal(b, &addrs) == nil && len(addrs) > 0 {
+		return addrs
+	}
+	for _, listen := range r.options.Listen {
+		host, port, err := net.SplitHostPort(listen)
+		if err != nil || port == "0" {
+			continue
+		}
+		if ip := net.ParseIP(host); ip != nil && !ip.IsUnspecified() {
+			addrs = append(addrs, listen)
+			continue
+		}
+		for _, ip := range interfaceIPs() {
+			addrs = append(addrs, net.JoinHostPort(ip, port))
+		}
+	}
+	return addrs
+}
+
+func interfaceIPs() []string {
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil
+	}
+	var lan, loop []string
+	for _, a := range all {
+		n, ok := a.(*net.IPNet)
+		if !ok || n.IP.To4() == nil {
+			continue
+		}
+		if n.IP.IsLoopback() {
+			loop = append(loop, n.IP.String())
+		} else {
+			lan = append(lan, n.IP.String())
+		}
+	}
+	return append(lan, loop...)
+}
+
+// whyUnreachable turns an error of a dial into the reason that status shows.
+func whyFailed(err error) string {
+	var open *mesh.OpenError
+	switch {
+	case err == nil:
+		return ""
+	case errors.Is(err, mesh.ErrRefused):
+		return "it refuses this device"
+	case errors.Is(err, mesh.ErrWrongPeer):
+		return "another device answers at its address"
+	case errors.As(err, &open) && len(open.Attempts) == 0:
+		return "no address of it is known"
+	case errors.Is(err, mesh.ErrUnreachable):
+		return "no answer at " + open.Attempts[0].Addr + more(len(open.Attempts)-1)
+	}
+	return err.Error()
+}
+
+func more(n int) string {
+	if n <= 0 {
+		return ""
+	}
+	return " and " + strconv.Itoa(n) + " more"
+}

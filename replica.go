@@ -1,0 +1,283 @@
+package anabranch
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"anabranch/internal/mesh"
+	"anabranch/internal/store"
+	"anabranch/record"
+)
+
+// Replica is one open store and its place in the mesh. It is safe for use
+// by several goroutines. Close it.
+type Replica struct {
+	options Options
+	log     *slog.Logger
+	keys    keyring
+	device  ed25519.PrivateKey
+	store   *store.Store
+	host    mesh.Host // nil with NoNetwork
+
+	ctx    context.Context // ends when Close begins; goroutines of the replica only
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+	pokes  chan struct{} // cap 1: the peers' goroutines should look again
+	lives  chan struct{} // cap maxIncoming: a token per incoming session
+	joinMu sync.Mutex    // held while a ticket is being used
+
+	mu       sync.Mutex // guards all below
+	closed   bool
+	online   bool
+	readers  map[record.Key]bool // devices that may read some space here
+	inviting int64               // seconds since 1970 until which a ticket is open
+	spaces   map[record.SpaceID]*Space
+	peers    map[record.Key]*peer
+	calling  map[record.Key]int // strangers we dial on purpose, by a ticket
+}
+
+// Open opens the replica below dir, making it on first use, and starts to
+// accept and dial members. The context bounds the opening alone.
+//
+// Errors worth matching: ErrLocked, ErrNewer, ErrDamaged. Opening reads
+// every ID once: about a second for a million records.
+func Open(ctx context.Context, dir string, o Options) (*Replica, error) {
+	if err := o.validate(dir); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("anabranch: home: %w", err)
+	}
+	keys, err := openKeyring(o.StateDir)
+	if err != nil {
+		return nil, fmt.Errorf("anabranch: keys: %w", err)
+	}
+	if err := os.MkdirAll(o.LeaseDir, 0o700); err != nil {
+		return nil, fmt.Errorf("anabranch: lease: %w", err)
+	}
+	// The store's lock comes before the device key, so that two processes
+	// that make a home at once cannot both make a key.
+	st, err := store.Open(filepath.Join(dir, "store"), store.Options{
+		HeldBytes: o.HeldBytes,
+		TrashAge:  o.TrashAge,
+		LeaseDir:  o.LeaseDir,
+		Now:       o.Clock,
+		Logger:    o.Logger,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("anabranch: open %s: %w", dir, err)
+	}
+	device, err := keys.device()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("anabranch: device key: %w", err), st.Close())
+	}
+	r := &Replica{
+		options: o,
+		log:     o.Logger,
+		keys:    keys,
+		device:  device,
+		store:   st,
+		online:  true,
+		pokes:   make(chan struct{}, 1),
+		lives:   make(chan struct{}, maxIncoming),
+		spaces:  map[record.SpaceID]*Space{},
+		peers:   map[record.Key]*peer{},
+		calling: map[record.Key]int{},
+	}
+	r.ctx, r.cancel = context.WithCancel(context.Background())
+	for _, sp := range st.Spaces() {
+		if _, err := r.attach(sp); err != nil {
+			r.cancel()
+			return nil, errors.Join(err, r.release())
+		}
+	}
+	r.inviting = r.lastInvitation()
+	r.refreshReaders()
+	if !o.NoNetwork {
+		if err := r.listen(); err != nil {
+			r.cancel()
+			return nil, errors.Join(err, r.release())
+		}
+	}
+	r.mu.Lock()
+	for _, s := range r.spaces {
+		r.wg.Go(s.tend)
+	}
+	r.mu.Unlock()
+	if r.host != nil {
+		r.wg.Go(r.tendPeers)
+	}
+	return r, nil
+}
+
+func (r *Replica) listen() error {
+	open := r.options.host
+	if open == nil {
+		open = func(key mesh.Key, gate func(mesh.Key, string) bool) (mesh.Host, error) {
+			return mesh.New(mesh.Options{
+				Key:        r.device,
+				Listen:     r.listenAddrs(),
+				Gate:       gate,
+				FrameBytes: r.options.FrameBytes,
+				Logger:     r.log,
+			})
+		}
+	}
+	host, err := open(mesh.Key(r.Device()), r.admits)
+	if err != nil {
+		return fmt.Errorf("anabranch: listen: %w", err)
+	}
+	r.host = host
+	r.rememberListen(host.Addrs())
+	host.Handle(syncProtocol, r.serveSync)
+	host.Handle(joinProtocol, r.serveJoin)
+	return nil
+}
+
+// Close ends every session, sweeps what waits to be swept, and closes the
+// store. Records that a session had committed stay.
+func (r *Replica) Close() error {
+	r.mu.Lock()
+	if r.closed {
+		r.mu.Unlock()
+		return nil
+	}
+	r.closed = true
+	r.mu.Unlock()
+	r.cancel()
+	return r.release()
+}
+
+func (r *Replica) release() error {
+	var errs []error
+	if r.host != nil {
+		errs = append(errs, r.host.Close())
+	}
+	r.wg.Wait()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	for _, s := range r.all() {
+		if err := s.sweep(ctx); err != nil && !errors.Is(err, ErrFailed) {
+			errs = append(errs, err)
+		}
+	}
+	if err := r.saveAgreements(ctx); err != nil && !errors.Is(err, ErrFailed) {
+		errs = append(errs, err)
+	}
+	return errors.Join(append(errs, r.store.Close())...)
+}
+
+// Device is this replica's network key: its peer ID in the mesh.
+func (r *Replica) Device() record.Key { return record.Public(r.device) }
+
+// Addrs are the addresses at which peers can reach this replica, as
+// "ip:port"; none with NoNetwork.
+func (r *Replica) Addrs() []string {
+	if r.host == nil {
+		return nil
+	}
+	return r.host.Addrs()
+}
+
+// SetOnline connects or disconnects the replica: offline, it neither
+// accepts nor dials, and every connection is closed. A replica opens online.
+func (r *Replica) SetOnline(online bool) {
+	r.mu.Lock()
+	r.online = online
+	r.mu.Unlock()
+	if r.host == nil {
+		return
+	}
+	if !online {
+		for _, p := range r.host.Peers() {
+			r.host.Disconnect(p.Key)
+		}
+	}
+	r.wakePeers()
+}
+
+// Online reports whether the replica accepts and dials peers.
+func (r *Replica) Online() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.online && r.host != nil
+}
+
+// Spaces are the spaces held here, by name.
+func (r *Replica) Spaces() []*Space {
+	all := r.all()
+	slices.SortFunc(all, func(a, b *Space) int { return strings.Compare(a.Name(), b.Name()) })
+	return all
+}
+
+// Unusable are the spaces in the store that this version cannot judge, each
+// with the reason, a *UnknownRuleError. They are kept as they are.
+func (r *Replica) Unusable() map[record.SpaceID]error { return r.store.Unusable() }
+
+// Space finds a space by its local name, or by at least eight hexadecimal
+// characters of its ID. An empty name is the only space there is. Errors
+// wrap ErrNoSpace and say what there is.
+func (r *Replica) Space(name string) (*Space, error) {
+	all := r.Spaces()
+	if name == "" {
+		switch len(all) {
+		case 0:
+			return nil, fmt.Errorf("%w: there are none yet", ErrNoSpace)
+		case 1:
+			return all[0], nil
+		}
+		return nil, fmt.Errorf("%w: there are %d, name one of %s", ErrNoSpace, len(all), quotedNames(all))
+	}
+	var found []*Space
+	for _, s := range all {
+		if s.Name() == name {
+			return s, nil
+		}
+		if len(name) >= 8 && strings.HasPrefix(s.ID().String(), name) {
+			found = append(found, s)
+		}
+	}
+	if len(found) == 1 {
+		return found[0], nil
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("%w: %q, there are none yet", ErrNoSpace, name)
+	}
+	return nil, fmt.Errorf("%w: %q, there are %s", ErrNoSpace, name, quotedNames(all))
+}
+
+func quotedNames(all []*Space) string {
+	names := make([]string, len(all))
+	for i, s := range all {
+		names[i] = fmt.Sprintf("%q", s.Name())
+	}
+	return strings.Join(names, ", ")
+}
+
+func (r *Replica) all() []*Space {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := make([]*Space, 0, len(r.spaces))
+	for _, s := range r.spaces {
+		all = append(all, s)
+	}
+	slices.SortFunc(all, func(a, b *Space) int { id := b.ID(); return record.ID(a.ID()).Compare(record.ID(id)) })
+	return all
+}
+
+// now is the clock in microseconds since 1970, as records count it. A clock
+// before 1970 counts as its beginning.
+func (r *Replica) now() uint64 { return uint64(max(1, r.options.Clock().UnixMicro())) }
+
+// Failed is closed when the disk failed: nothing more is written, reading
+// goes on where it can, and opening the replica again is the way on.
+func (r *Replica) Failed() <-chan struct{} { return r.store.Failed() }
