@@ -17,6 +17,7 @@ const (
 	RevokeByTime          // rule 2: a seal leaves open what is older than it
 	AnyAdminRevokes       // rule 2: a seal need not come from an ancestor
 	RedundantByDots       // rule 4: grants are not compared
+	AcrossGrants          // rule 5: one grant admits the record, another opens the sweep
 	HeldPartsList         // rule 2: parts that do not stand add to a seal's list
 	ListedDestroyed       // P: what a standing seal lists is destroyed
 )
@@ -31,6 +32,7 @@ func (b Break) String() string {
 		RevokeByTime:    "revocation by time",
 		AnyAdminRevokes: "any admin revokes any",
 		RedundantByDots: "redundancy without comparing grants",
+		AcrossGrants:    "sweeps that count under another grant",
 		HeldPartsList:   "parts that do not stand list, too",
 		ListedDestroyed: "listed records destroyed",
 	}[b]
@@ -294,7 +296,7 @@ func (c *court) swept(r *Record) bool {
 		if s.Author != r.Author || s.Lane != r.Lane || !record.Covers(s.Path, r.Path) || !s.dots.has(r.Seq) {
 			return false
 		}
-		return s.root || slices.ContainsFunc(s.open, func(g *Record) bool {
+		return s.root || c.u.Break == AcrossGrants || slices.ContainsFunc(s.open, func(g *Record) bool {
 			return slices.Contains(admitting, g)
 		})
 	})

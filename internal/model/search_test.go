@@ -52,6 +52,7 @@ func TestSearchFindsBrokenRules(t *testing.T) {
 		{SweepsFirst, "sessions, honest, overwriting only", 500},
 		{RevokeByTime, "sessions, seals, vandals and forks", 500},
 		{AnyAdminRevokes, "sessions, seals, vandals and forks", 1500},
+		{AcrossGrants, "sessions, seals", 2000},
 		{HeldPartsList, "sessions, seals, vandals and forks", 4000},
 		{RedundantByDots, "join, seals, both know all control", 4000},
 	} {

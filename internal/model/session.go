@@ -133,7 +133,7 @@ func (w *World) settled() string {
 	var removed Set // by any sweep of its author that covers it, counted or not
 	for _, s := range w.In(w.written) {
 		for _, r := range w.In(w.written) {
-			if s.Kind == record.Sweep && r.Data() && r.Author == s.Author && r.Lane == s.Lane && s.dots.has(r.Seq) && record.Covers(s.Path, r.Path) {
+			if w.covers(s, r) {
 				removed = removed.With(r)
 			}
 		}
@@ -143,7 +143,46 @@ func (w *World) settled() string {
 	if lost := authorised.Minus(removed).Minus(first); lost != (Set{}) {
 		return "a record was lost that its author did not remove"
 	}
-	return w.sealedOff(w.written, first)
+	if what := w.sealedOff(w.written, first); what != "" {
+		return what
+	}
+	if w.Vandals {
+		return "" // a vandal lists what is already destroyed
+	}
+	return w.saved(first)
+}
+
+// saved checks that what a seal lists is safe from sweeps made after it: a
+// record whose every grant is sealed, by seals older than each sweep that
+// covers the record, is a member.
+func (w *World) saved(members Set) string {
+	c := w.court(w.written)
+	for _, r := range c.known {
+		if !r.Data() || c.isRoot(r) || members.Has(r) {
+			continue
+		}
+		grants := c.admitting(r)
+		safe := len(grants) > 0
+		for _, g := range grants {
+			parts := c.seals(g)
+			safe = safe && len(parts) > 0
+			for _, s := range c.known {
+				if w.covers(s, r) {
+					safe = safe && !slices.ContainsFunc(parts, func(p *Record) bool { return p.index > s.index })
+				}
+			}
+		}
+		if safe {
+			return "a record that a seal lists was removed by a later sweep"
+		}
+	}
+	return ""
+}
+
+// covers reports whether a record is a sweep by r's author that has r's dot.
+func (w *World) covers(s, r *Record) bool {
+	return s.Kind == record.Sweep && r.Data() && r.Author == s.Author && r.Lane == s.Lane &&
+		s.dots.has(r.Seq) && record.Covers(s.Path, r.Path)
 }
 
 // residues counts how a settled world differs from V of everything written.
