@@ -1,0 +1,206 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"anabranch"
+)
+
+// app is what every subcommand shares: the streams and the flags that all of
+// them have.
+type app struct {
+	stdin            io.Reader
+	stdout, stderr   io.Writer
+	asking, terminal bool // stdin and stdout are a terminal
+
+	out *bufio.Writer // to stdout; made on first use, flushed by run
+
+	home    string
+	space   string
+	json    bool
+	verbose bool
+	started bool // flags and arguments were in order
+	endless bool // the command runs until it is interrupted
+}
+
+const (
+	groupStart   = "start"
+	groupRecords = "records"
+	groupMembers = "members"
+	groupReplica = "replica"
+)
+
+// command is the whole tree of subcommands.
+func (a *app) command() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "anabranch",
+		Short: "Keep a shared body of records in step on every device that holds it",
+		Long: `Anabranch keeps a shared body of signed records in step on every device that
+holds it, with no server in charge. Devices write offline, drift apart, and
+rejoin by sending only what each is missing; afterwards they compare roots,
+so that "in sync" is something proven and never assumed.
+
+  anabranch demo                       see it work, on this machine alone
+
+  anabranch space create notes         make a space
+  anabranch put /greeting hello        write into it
+  anabranch invite                     make a ticket for another device
+  anabranch up                         keep in step until Ctrl-C
+
+  anabranch join                       on the other device: paste the ticket`,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		DisableAutoGenTag: true,
+		PersistentPreRun:  func(*cobra.Command, []string) { a.started = true },
+	}
+	flags := root.PersistentFlags()
+	flags.StringVar(&a.home, "home", os.Getenv("ANABRANCH_HOME"), "keep everything below this `folder` (ANABRANCH_HOME)")
+	flags.Lookup("home").DefValue = ""
+	flags.BoolVar(&a.json, "json", false, "print JSON: one object, or one per line")
+	flags.BoolVarP(&a.verbose, "verbose", "v", false, "log what the replica does on standard error")
+	root.AddGroup(
+		&cobra.Group{ID: groupStart, Title: "Start here:"},
+		&cobra.Group{ID: groupRecords, Title: "Records:"},
+		&cobra.Group{ID: groupMembers, Title: "Members:"},
+		&cobra.Group{ID: groupReplica, Title: "This replica:"},
+	)
+	group := func(id string, commands ...*cobra.Command) {
+		for _, c := range commands {
+			c.GroupID = id
+			root.AddCommand(c)
+		}
+	}
+	group(groupStart, newDemo(a), newSpace(a), newJoin(a), newUp(a))
+	group(groupRecords, newPut(a), newAppend(a), newGet(a), newList(a), newRm(a), newConflicts(a), newHistory(a))
+	group(groupMembers, newInvite(a), newMembers(a), newRevoke(a))
+	group(groupReplica, newSync(a), newStatus(a), newVerify(a))
+	root.AddCommand(newVersion(a))
+	return root
+}
+
+// inSpace gives a command the flag that chooses its space.
+func (a *app) inSpace(cmd *cobra.Command) *cobra.Command {
+	cmd.Flags().StringVar(&a.space, "space", os.Getenv("ANABRANCH_SPACE"), "the space's `name`, or eight characters of its ID (ANABRANCH_SPACE); not needed while there is only one")
+	cmd.Flags().Lookup("space").DefValue = ""
+	return cmd
+}
+
+// open opens the replica. With fresh, a home that does not exist is made;
+// otherwise it is an error that there is no space, and nothing is left on
+// the disk.
+func (a *app) open(ctx context.Context, fresh bool, o anabranch.Options) (*anabranch.Replica, error) {
+	home, state, err := directories(a.home)
+	if err != nil {
+		return nil, err
+	}
+	o.StateDir = state
+	if !fresh {
+		if _, err := os.Stat(filepath.Join(home, "store")); errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("%w: nothing is kept in %s yet", anabranch.ErrNoSpace, home)
+		}
+	}
+	if a.verbose {
+		o.Logger = slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	return anabranch.Open(ctx, home, o)
+}
+
+// offline runs f on the chosen space of a replica that opens no connection.
+func (a *app) offline(ctx context.Context, f func(*anabranch.Space) error) error {
+	return a.with(ctx, false, anabranch.Options{NoNetwork: true}, func(r *anabranch.Replica) error {
+		s, err := r.Space(a.space)
+		if err != nil {
+			return err
+		}
+		return f(s)
+	})
+}
+
+// with runs f on an open replica and closes it.
+func (a *app) with(ctx context.Context, fresh bool, o anabranch.Options, f func(*anabranch.Replica) error) error {
+	r, err := a.open(ctx, fresh, o)
+	if err != nil {
+		return err
+	}
+	err = f(r)
+	return errors.Join(err, r.Close())
+}
+
+// say writes one line of words to stderr. Whatever would move a terminal is
+// escaped, line breaks included.
+func (a *app) say(format string, args ...any) {
+	a.sayRaw("anabranch: " + escape(fmt.Sprintf(format, args...)))
+}
+
+// tell writes lines of words to stderr, each escaped on its own.
+func (a *app) tell(lines ...string) {
+	for _, l := range lines {
+		a.sayRaw(escape(l))
+	}
+}
+
+func (a *app) sayRaw(line string) {
+	a.flush() // keep the order of the two streams on a terminal
+	io.WriteString(a.stderr, line+"\n")
+}
+
+// print writes one line of data to stdout, escaped.
+func (a *app) print(format string, args ...any) error {
+	_, err := a.output().WriteString(escape(fmt.Sprintf(format, args...)) + "\n")
+	return err
+}
+
+// rows prints a table whose columns are as wide as their widest cell.
+func (a *app) rows(rows [][]string) error {
+	var width []int
+	for _, row := range rows {
+		for i, cell := range row {
+			if i == len(width) {
+				width = append(width, 0)
+			}
+			width[i] = max(width[i], len([]rune(escape(cell))))
+		}
+	}
+	for _, row := range rows {
+		var b strings.Builder
+		for i, cell := range row {
+			cell = escape(cell)
+			b.WriteString(cell)
+			if i < len(row)-1 {
+				b.WriteString(strings.Repeat(" ", width[i]-len([]rune(cell))+2))
+			}
+		}
+		if err := a.print("%s", strings.TrimRight(b.String(), " ")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *app) output() *bufio.Writer {
+	if a.out == nil {
+		a.out = bufio.NewWriterSize(a.stdout, 64<<10)
+	}
+	return a.out
+}
+
+func (a *app) flush() error {
+	if a.out == nil {
+		return nil
+	}
+	if err := a.out.Flush(); err != nil {
+		return fmt.Errorf("write to standard output: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"anabranch"
+)
+
+// joinJSON is what join --json prints.
+type joinJSON struct {
+	Schema  string `json:"schema"` // anabranch.join/1
+	Space   string `json:"space"`
+	Name    string `json:"name"`
+	Device  string `json:"device"`
+	Author  string `json:"author"`
+	Inviter string `json:"inviter"`
+	InSync  bool   `json:"inSync"` // the roots were compared and equal
+	Root    string `json:"root"`
+	Records uint64 `json:"records"`
+}
+
+func newJoin(a *app) *cobra.Command {
+	var name string
+	var noWait bool
+	var listen []string
+	cmd := &cobra.Command{
+		Use:   "join [TICKET | -]",
+		Short: "Come into a space with a ticket",
+		Long: `Uses a ticket from "anabranch invite": asks the device that made it, becomes
+a member of its space, and waits until everything is here.
+
+The ticket is best given on standard input, by pasting it or through a pipe:
+other users of this machine can see the arguments of a command.`,
+		Args: takes(0, 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkedAddrs("listen", listen); err != nil {
+				return err
+			}
+			text, err := a.ticketText(cmd.Context(), args)
+			if err != nil {
+				return err
+			}
+			t, err := anabranch.ParseTicket(text)
+			if err != nil {
+				return err
+			}
+			return a.with(cmd.Context(), true, anabranch.Options{Listen: listen, Manual: true}, func(r *anabranch.Replica) error {
+				s, err := r.Join(cmd.Context(), t, orFreeName(r, name))
+				if err != nil {
+					return err
+				}
+				return a.joined(cmd.Context(), r, s, t, noWait)
+			})
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&name, "name", "", `what to call the space on this device (default "shared")`)
+	flags.BoolVar(&noWait, "no-wait", false, "do not wait for the records")
+	listenFlag(cmd, &listen)
+	return cmd
+}
+
+// ticketText takes the ticket from the arguments or from stdin; of a
+// terminal, one line.
+func (a *app) ticketText(ctx context.Context, args []string) (string, error) {
+	const most = 4 << 10
+	if len(args) == 1 && args[0] != "-" {
+		return args[0], nil
+	}
+	if a.asking {
+		a.say("paste the ticket and press Enter:")
+		return await(ctx, func() (string, error) {
+			line, err := bufio.NewReader(io.LimitReader(a.stdin, most)).ReadString('\n')
+			if errors.Is(err, io.EOF) {
+				err = nil
+			}
+			return line, err
+		})
+	}
+	b, err := a.read(ctx, most)
+	return string(b), err
+}
+
+// orFreeName is the name asked for, or one that no space here has.
+func orFreeName(r *anabranch.Replica, name string) string {
+	if name != "" {
+		return name
+	}
+	taken := map[string]bool{}
+	for _, s := range r.Spaces() {
+		taken[s.Name()] = true
+	}
+	name = "shared"
+	for i := 2; taken[name]; i++ {
+		name = fmt.Sprintf("shared-%d", i)
+	}
+	return name
+}
+
+// joined waits for the first session and says what it brought.
+func (a *app) joined(ctx context.Context, r *anabranch.Replica, s *anabranch.Space, t anabranch.Ticket, noWait bool) error {
+	a.say("joined; the space is called %q here, and this device is %s", s.Name(), short(r.Device()))
+	var failed error
+	if !noWait {
+		a.say("waiting for the records")
+		if _, failed = s.Sync(ctx, t.Inviter); failed != nil && ctx.Err() != nil {
+			return failed
+		}
+	}
+	settled := !noWait && failed == nil
+	root, n, err := s.Root(ctx)
+	if err != nil {
+		return err
+	}
+	if a.json {
+		err := a.emit(joinJSON{
+			Schema:  "anabranch.join/1",
+			Space:   s.ID().String(),
+			Name:    s.Name(),
+			Device:  r.Device().String(),
+			Author:  s.Author().String(),
+			Inviter: t.Inviter.String(),
+			InSync:  settled,
+			Root:    root.String(),
+			Records: n,
+		})
+		if err != nil {
+			return err
+		}
+	} else if settled {
+		if err := a.print("in sync with %s: both hold %s, root %s", short(t.Inviter), records(n), root); err != nil {
+			return err
+		}
+	}
+	switch {
+	case failed != nil:
+		a.say("error: the records are not all here yet: %s", plain(failed))
+		a.say("hint: this device is a member all the same; \"anabranch sync\" or \"anabranch up\" goes on")
+		return &saidError{exitPartial}
+	case noWait:
+		a.say("the records follow with \"anabranch sync\" or \"anabranch up\"")
+	}
+	return nil
+}

@@ -1,0 +1,276 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"anabranch"
+	"anabranch/record"
+)
+
+// statusJSON is one space of status --json.
+type statusJSON struct {
+	Schema    string       `json:"schema"` // anabranch.status/1
+	Name      string       `json:"name"`
+	ID        string       `json:"id"`
+	Device    string       `json:"device"`
+	Author    string       `json:"author"`
+	Role      string       `json:"role,omitempty"` // of this device; absent: it is no member now
+	Version   uint64       `json:"version"`        // local commit counter
+	Root      string       `json:"root"`
+	Records   uint64       `json:"records"` // under the root
+	Control   uint64       `json:"control"`
+	Sweeps    uint64       `json:"sweeps"`
+	Members   int          `json:"members"` // devices, this one included
+	Held      uint64       `json:"held"`
+	HeldBytes int64        `json:"heldBytes"`
+	Trash     uint64       `json:"trash"`
+	ToSweep   int          `json:"toSweep"`
+	Forks     int          `json:"forks"`
+	Future    []futureJSON `json:"future,omitempty"`
+	Peers     []peerJSON   `json:"peers"`
+	Verdict   string       `json:"verdict"`
+}
+
+type futureJSON struct {
+	ID     string `json:"id"`
+	Path   string `json:"path"`
+	Time   string `json:"time"`
+	Author string `json:"author"`
+}
+
+type peerJSON struct {
+	Device    string `json:"device"`
+	Role      string `json:"role"`
+	State     string `json:"state"` // in_sync, syncing, ahead, unknown, offline, blocked
+	Reason    string `json:"reason,omitempty"`
+	Addr      string `json:"addr,omitempty"`
+	AgreedAt  string `json:"agreedAt,omitempty"`
+	AgreedOn  string `json:"agreedOn,omitempty"` // a root
+	LastError string `json:"lastError,omitempty"`
+	FailedAt  string `json:"failedAt,omitempty"`
+}
+
+func newStatus(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Say what is held here and how it stands to every other member",
+		Long: `Says for every space, or for the one that --space names, what is held here
+and how it stands to every other member, as far as is known without asking:
+it opens no connection. What has not been compared is not called in sync.`,
+		Args: takes(0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.with(cmd.Context(), false, anabranch.Options{NoNetwork: true}, func(r *anabranch.Replica) error {
+				spaces := r.Spaces()
+				if a.space != "" || len(spaces) == 0 {
+					s, err := r.Space(a.space)
+					if err != nil {
+						return err
+					}
+					spaces = []*anabranch.Space{s}
+				}
+				for i, s := range spaces {
+					if i > 0 && !a.json {
+						if err := a.print(""); err != nil {
+							return err
+						}
+					}
+					if err := a.status(cmd.Context(), r, s); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		},
+	}
+	return a.inSpace(cmd)
+}
+
+// standing is a space's status and what this device is in it.
+type standing struct {
+	anabranch.SpaceStatus
+	device  record.Key
+	role    string // empty: no member
+	members int
+	now     time.Time
+}
+
+func (a *app) status(ctx context.Context, r *anabranch.Replica, s *anabranch.Space) error {
+	st, err := s.Status(ctx)
+	if err != nil {
+		return err
+	}
+	members, err := s.Members(ctx)
+	if err != nil {
+		return err
+	}
+	at := standing{SpaceStatus: st, device: r.Device(), members: len(st.Peers), now: time.Now()}
+	best := record.Role(0)
+	for _, m := range members {
+		if m.Self && !m.Revoked {
+			best = max(best, m.Role)
+		}
+	}
+	if best > 0 {
+		at.role = best.String()
+		at.members++
+	}
+	if a.json {
+		return a.emit(at.json())
+	}
+	for _, line := range at.lines() {
+		if err := a.print("%s", line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (st standing) json() statusJSON {
+	out := statusJSON{
+		Schema:    "anabranch.status/1",
+		Name:      st.Name,
+		ID:        st.ID.String(),
+		Device:    st.device.String(),
+		Author:    st.Author.String(),
+		Role:      st.role,
+		Version:   st.Version,
+		Root:      st.Root.String(),
+		Records:   st.Count,
+		Control:   st.Control,
+		Sweeps:    st.Sweeps,
+		Members:   st.members,
+		Held:      st.Held,
+		HeldBytes: st.HeldBytes,
+		Trash:     st.Trash,
+		ToSweep:   st.ToSweep,
+		Forks:     len(st.Forks),
+		Peers:     []peerJSON{},
+		Verdict:   st.verdict(),
+	}
+	for _, v := range st.Future {
+		out.Future = append(out.Future, futureJSON{v.ID.String(), v.Path, stamp(microTime(v.Time)), v.Author.String()})
+	}
+	for _, p := range st.Peers {
+		view := peerJSON{
+			Device:    p.Device.String(),
+			Role:      p.Role.String(),
+			State:     string(p.State),
+			Reason:    plainText(p.Reason),
+			Addr:      p.Addr,
+			AgreedAt:  stamp(p.AgreedAt),
+			LastError: plainText(p.LastError),
+			FailedAt:  stamp(p.FailedAt),
+		}
+		if !p.AgreedAt.IsZero() {
+			view.AgreedOn = p.AgreedOn.String()
+		}
+		out.Peers = append(out.Peers, view)
+	}
+	return out
+}
+
+func (st standing) lines() []string {
+	as := "no member now"
+	if st.role != "" {
+		as = st.role
+	}
+	out := []string{
+		fmt.Sprintf("%s  %s", st.Name, st.ID),
+		fmt.Sprintf("  root     %s", st.Root),
+		fmt.Sprintf("  holds    %s: %d of data, %d of control, %s; version %d",
+			records(st.Count), st.Count-st.Control-st.Sweeps, st.Control, count(st.Sweeps, "sweep", "sweeps"), st.Version),
+		fmt.Sprintf("  members  %s; this one is %s, %s", devices(st.members), short(st.device), as),
+	}
+	add := func(label, format string, args ...any) {
+		out = append(out, fmt.Sprintf("  %-8s ", label)+fmt.Sprintf(format, args...))
+	}
+	if st.Held > 0 {
+		add("held", "%s (%s) whose authority is unknown here, in no root", records(st.Held), bytesText(st.HeldBytes))
+	}
+	if st.Trash > 0 {
+		add("trash", "%s removed and kept for a while, in no root", records(st.Trash))
+	}
+	if st.ToSweep > 0 {
+		add("to sweep", "%s of this device, superfluous now", records(st.ToSweep))
+	}
+	if n := len(st.Forks); n > 0 {
+		add("forks", "%s stands twice: a store was restored from a backup or cloned; both records are kept", count(n, "number", "numbers"))
+	}
+	for _, v := range st.Future {
+		add("future", "%s by %s is dated %s, %s", v.Path, short(v.Author), clock(microTime(v.Time)), ago(microTime(v.Time), st.now))
+	}
+	for _, p := range st.Peers {
+		add("peer", "%s, %s: %s", short(p.Device), p.Role, st.peer(p))
+	}
+	return append(out, "  "+st.verdict())
+}
+
+// stateWords spell the states of a peer; JSON has the states themselves.
+var stateWords = map[anabranch.State]string{
+	anabranch.InSync:  "in sync",
+	anabranch.Syncing: "syncing",
+	anabranch.Ahead:   "this device is ahead",
+	anabranch.Unknown: "not compared yet",
+	anabranch.Offline: "offline",
+	anabranch.Blocked: "blocked",
+}
+
+// peer says how another device stands to this one.
+func (st standing) peer(p anabranch.PeerStatus) string {
+	out := stateWords[p.State]
+	if out == "" {
+		out = string(p.State)
+	}
+	if p.Reason != "" {
+		out += " (" + plainText(p.Reason) + ")"
+	}
+	switch {
+	case p.AgreedAt.IsZero():
+		return out + "; no comparison with it is known"
+	case p.AgreedOn == st.Root:
+		return out + "; held the same root " + ago(p.AgreedAt, st.now)
+	}
+	return out + fmt.Sprintf("; held the same root %s, %s, and something has changed here since", ago(p.AgreedAt, st.now), short(p.AgreedOn))
+}
+
+// verdict is the whole in one line. It never rounds up.
+func (st standing) verdict() string {
+	var same, agreed int
+	var blocked []string
+	for _, p := range st.Peers {
+		switch {
+		case p.State == anabranch.InSync:
+			same++
+		case p.State == anabranch.Blocked:
+			blocked = append(blocked, short(p.Device))
+		case !p.AgreedAt.IsZero() && p.AgreedOn == st.Root:
+			agreed++
+		}
+	}
+	n := len(st.Peers)
+	switch {
+	case st.role == "":
+		return "This device is no member now: what it writes reaches nobody."
+	case n == 0:
+		return `This is the only copy: no other device is a member yet. "anabranch invite" makes a ticket.`
+	case len(blocked) > 0:
+		return "Something is wrong with " + strings.Join(blocked, ", ") + ": see above."
+	case same == n:
+		return fmt.Sprintf("In sync with all %s.", count(n, "other device", "other devices"))
+	case agreed+same == n:
+		return fmt.Sprintf("Nothing has changed here since %s held the same; what has changed there is not known.", all(n))
+	}
+	return fmt.Sprintf("Not known to be in sync: %d of %s held what is held here when last compared.", agreed+same, count(n, "other device", "other devices"))
+}
+
+func all(n int) string {
+	if n == 1 {
+		return "the other device"
+	}
+	return fmt.Sprintf("all %d other devices", n)
+}

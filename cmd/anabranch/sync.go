@@ -1,0 +1,229 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"anabranch"
+	"anabranch/record"
+)
+
+// sessionsAtOnce bounds how many members sync speaks to at a time.
+const sessionsAtOnce = 8
+
+// syncJSON is one session of sync --json.
+type syncJSON struct {
+	Schema     string   `json:"schema"` // anabranch.sync/1
+	Space      string   `json:"space"`
+	Peer       string   `json:"peer"`
+	InSync     bool     `json:"inSync"` // the roots were compared and equal
+	Error      string   `json:"error,omitempty"`
+	Exit       int      `json:"exit"` // what this session alone would end with
+	Method     string   `json:"method,omitempty"`
+	Rounds     int      `json:"rounds"`
+	Received   flowJSON `json:"received"`
+	Sent       flowJSON `json:"sent"`
+	Held       int      `json:"held"`
+	Root       string   `json:"root,omitempty"`
+	Records    uint64   `json:"records"` // under the root
+	DurationMs int64    `json:"durationMs"`
+}
+
+// flowJSON is what went one way, in bytes of frames.
+type flowJSON struct {
+	Records  int   `json:"records"`
+	Payload  int64 `json:"payloadBytes"`  // records as they crossed
+	Overhead int64 `json:"overheadBytes"` // everything else
+}
+
+func newSync(a *app) *cobra.Command {
+	var peers, listen []string
+	cmd := &cobra.Command{
+		Use:   "sync [DEVICE ...]",
+		Short: "Run one session with members of a space, and compare roots",
+		Long: `Runs one session with each named device, or with every member, and says what
+moved. "In sync" is said only of a device whose root was compared with the
+root here and is equal. Exits 0 if that is so for all, 3 for some of them.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkedAddrs("listen", listen); err != nil {
+				return err
+			}
+			anyone, named, err := splitPeers(peers)
+			if err != nil {
+				return err
+			}
+			o := anabranch.Options{Listen: listen, Peers: anyone, Manual: true}
+			return a.with(cmd.Context(), false, o, func(r *anabranch.Replica) error {
+				s, err := r.Space(a.space)
+				if err != nil {
+					return err
+				}
+				targets, err := a.targets(cmd.Context(), r, s, args, named)
+				if err != nil {
+					return err
+				}
+				return a.syncAll(cmd.Context(), s, targets)
+			})
+		},
+	}
+	peerFlags(cmd, &peers)
+	listenFlag(cmd, &listen)
+	return a.inSpace(cmd)
+}
+
+// targets are the devices to speak to: those named by arguments or by
+// --peer DEVICE@, or else every other member. Addresses given are kept.
+func (a *app) targets(ctx context.Context, r *anabranch.Replica, s *anabranch.Space, args []string, named []namedPeer) ([]record.Key, error) {
+	members, err := s.Members(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var out []record.Key
+	add := func(k record.Key) {
+		if !slices.Contains(out, k) {
+			out = append(out, k)
+		}
+	}
+	for _, prefix := range args {
+		k, err := findDevice(members, prefix)
+		if err != nil {
+			return nil, err
+		}
+		add(k)
+	}
+	for _, p := range named {
+		k, err := findDevice(members, p.device)
+		if err != nil {
+			return nil, err
+		}
+		if err := r.AddPeer(ctx, k, p.addr); err != nil {
+			return nil, err
+		}
+		add(k)
+	}
+	if len(out) > 0 {
+		return out, nil
+	}
+	for _, m := range members {
+		if !m.Self && !m.Revoked {
+			add(m.Device)
+		}
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("%w: no other device is a member of %q", anabranch.ErrNotFound, s.Name())
+	}
+	return out, nil
+}
+
+// syncAll runs the sessions, several at a time, and prints each in the order
+// of the devices.
+func (a *app) syncAll(ctx context.Context, s *anabranch.Space, targets []record.Key) error {
+	type outcome struct {
+		report anabranch.Report
+		err    error
+	}
+	outcomes := make([]chan outcome, len(targets))
+	tokens := make(chan struct{}, sessionsAtOnce)
+	var running sync.WaitGroup
+	for i, k := range targets {
+		outcomes[i] = make(chan outcome, 1)
+		running.Go(func() {
+			tokens <- struct{}{}
+			defer func() { <-tokens }()
+			report, err := s.Sync(ctx, k)
+			outcomes[i] <- outcome{report, err}
+		})
+	}
+	defer running.Wait()
+	var failed []int // exit codes
+	for i, k := range targets {
+		o := <-outcomes[i]
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err := a.synced(s, k, o.report, o.err); err != nil {
+			return err
+		}
+		if o.err != nil {
+			failed = append(failed, exitCode(o.err))
+		}
+	}
+	switch {
+	case len(failed) == 0:
+		return nil
+	case len(failed) < len(targets):
+		return &saidError{exitPartial}
+	}
+	return &saidError{failed[0]}
+}
+
+// synced prints what came of one session.
+func (a *app) synced(s *anabranch.Space, k record.Key, r anabranch.Report, err error) error {
+	if a.json {
+		out := syncJSON{
+			Schema:     "anabranch.sync/1",
+			Space:      s.ID().String(),
+			Peer:       k.String(),
+			InSync:     err == nil,
+			Method:     string(r.Method),
+			Rounds:     r.Rounds,
+			Received:   flowJSON{r.RecordsIn, r.DataBytesIn, r.OverheadIn()},
+			Sent:       flowJSON{r.RecordsOut, r.DataBytesOut, r.OverheadOut()},
+			Held:       r.Held,
+			Records:    r.Count,
+			DurationMs: r.Duration.Milliseconds(),
+		}
+		if r.Root != [32]byte{} {
+			out.Root = anabranch.Root(r.Root).String()
+		}
+		if err != nil {
+			out.Error, out.Exit = plain(err), exitCode(err)
+		}
+		if err := a.emit(out); err != nil {
+			return err
+		}
+	} else if err == nil {
+		if err := a.print("in sync with %s: both hold %s, root %s", short(k), records(r.Count), anabranch.Root(r.Root)); err != nil {
+			return err
+		}
+		if err := a.print("  %s", moved(r)); err != nil {
+			return err
+		}
+	}
+	if err != nil {
+		a.say("error: not in sync with %s: %s", short(k), strings.TrimPrefix(plain(err), "sync with "+short(k)+": "))
+		if r.RecordsIn+r.RecordsOut > 0 {
+			a.say("note: before that, %s", moved(r))
+		}
+		if h := hint(err); h != "" {
+			a.say("hint: %s", h)
+		}
+	}
+	return nil
+}
+
+// moved says what a session did.
+func moved(r anabranch.Report) string {
+	method := map[string]string{
+		"equal":  "the roots were equal from the start",
+		"ranges": "differences found by comparing ranges",
+		"bulk":   "everything sent, since one side had nothing",
+	}[string(r.Method)]
+	if method == "" {
+		method = string(r.Method)
+	}
+	out := fmt.Sprintf("received %s (%s and %s overhead), sent %s (%s and %s overhead); %s; %s, %s",
+		records(r.RecordsIn), bytesText(r.DataBytesIn), bytesText(r.OverheadIn()),
+		records(r.RecordsOut), bytesText(r.DataBytesOut), bytesText(r.OverheadOut()),
+		method, count(r.Rounds, "round", "rounds"), spanText(r.Duration.Round(time.Millisecond)))
+	if r.Held > 0 {
+		out += fmt.Sprintf("; %s held back, their authority is unknown here", records(r.Held))
+	}
+	return out
+}
