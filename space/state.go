@@ -158,15 +158,13 @@ func (s *State) setControl(known []*control, ch *change) {
 
 // reopen judges an area's sweeps under the present authority.
 func (s *State) reopen(a *area) *area {
-	next := a
-	a.each(func(sw *sweep) { next = next.with(s.newSweep(sw.Verified)) })
-	settled := next
-	next.each(func(sw *sweep) {
-		if sw.counts() && next.beaten(sw) {
-			settled = settled.with(&sweep{Verified: sw.Verified, root: sw.root, open: sw.open, redundant: true})
+	opened := a.mapped(func(sw *sweep) *sweep { return s.newSweep(sw.Verified) })
+	return opened.mapped(func(sw *sweep) *sweep {
+		if sw.counts() && opened.beaten(sw) {
+			return sw.superseded()
 		}
+		return sw
 	})
-	return settled
 }
 
 // newSweep says where a sweep counts; whether it is redundant is not settled.
@@ -194,7 +192,7 @@ func (s *State) insertSweep(r *record.Verified, ch *change) {
 	if sw.member() {
 		for _, rival := range a.rivals(sw) {
 			if rival.member() && sw.beats(rival) {
-				next = next.with(&sweep{Verified: rival.Verified, root: rival.root, open: rival.open, redundant: true})
+				next = next.with(rival.superseded())
 				s.settle(rival.Verified, true, false, ch)
 			}
 		}

@@ -23,6 +23,11 @@ func (s *sweep) counts() bool { return s.root || len(s.open) > 0 }
 // member reports whether the sweep is in the set.
 func (s *sweep) member() bool { return s.counts() && !s.redundant }
 
+// superseded is the sweep with its redundancy settled.
+func (s *sweep) superseded() *sweep {
+	return &sweep{Verified: s.Verified, root: s.root, open: s.open, redundant: true}
+}
+
 // atLeastOpen reports whether s counts wherever other does. Reach belongs
 // here: a sweep known within a part of the space only would also need a reach
 // that contains the other's. On a full replica every reach is everything.
@@ -137,6 +142,18 @@ func (a *area) each(yield func(*sweep)) {
 	for _, s := range a.whole {
 		yield(s)
 	}
+}
+
+// mapped returns the area with each sweep replaced by another view of it.
+func (a *area) mapped(f func(*sweep) *sweep) *area {
+	list := func(old []*sweep) []*sweep {
+		out := make([]*sweep, len(old))
+		for i, s := range old {
+			out[i] = f(s)
+		}
+		return out
+	}
+	return &area{blocks: a.blocks.mapped(list), whole: list(a.whole)}
 }
 
 // with returns the area with s added or put in the place of the sweep with its ID.

@@ -64,6 +64,19 @@ func (t tree[K, V]) from(first K) iter.Seq2[K, V] {
 	return func(yield func(K, V) bool) { t.root.from(t.compare, first, yield) }
 }
 
+// mapped returns a tree of the same keys with other values. Cost: O(n).
+func (t tree[K, V]) mapped(f func(V) V) tree[K, V] {
+	t.root = t.root.mapped(f)
+	return t
+}
+
+func (n *node[K, V]) mapped(f func(V) V) *node[K, V] {
+	if n == nil {
+		return nil
+	}
+	return &node[K, V]{key: n.key, value: f(n.value), size: n.size, left: n.left.mapped(f), right: n.right.mapped(f)}
+}
+
 func (n *node[K, V]) len() int {
 	if n == nil {
 		return 0

@@ -7,7 +7,7 @@ import (
 )
 
 var (
-	worlds = flag.Int("worlds", 1000, "worlds of each kind to search, ten times as many of the cheap ones")
+	worlds = flag.Int("worlds", 800, "worlds of each kind to search, ten times as many of the cheap ones")
 	seed   = flag.Uint64("seed", 1, "the first seed")
 )
 
