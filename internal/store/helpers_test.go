@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/ed25519"
 	"encoding/binary"
-	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -35,16 +34,6 @@ func genesis(t testing.TB, n byte) []byte {
 		t.Fatal(err)
 	}
 	return g.Encode()
-}
-
-func must[T any](t testing.TB) func(v T, err error) T {
-	return func(v T, err error) T {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return v
-	}
 }
 
 func createSpace(t testing.TB, s *Store) *Space {
@@ -190,7 +179,10 @@ func checkSet(t testing.TB, v *Snapshot, want map[record.ID]*record.Verified) {
 	if wantRoot := merkle.Root(v.space.id, nil, uint64(len(ids)), trie.Hash()); root != wantRoot {
 		t.Fatalf("root %x, want %x", root, wantRoot)
 	}
-	vector := must[*reconcile.Vector](t)(reconcile.NewVector(items))
+	vector, err := reconcile.NewVector(items)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for i := 0; i < 3; i++ {
 		begin, end := len(items)*i/4, len(items)-len(items)*i/5
 		a, err := v.Index().Fingerprint(begin, end)
@@ -256,5 +248,3 @@ func within(t testing.TB, d time.Duration, what string, fn func()) {
 		t.Fatalf("%s hangs", what)
 	}
 }
-
-func docAt(i int) string { return fmt.Sprintf("/docs/%d", i) }

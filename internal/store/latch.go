@@ -122,7 +122,36 @@ func (f latchFS) MkdirAll(dir string, perm os.FileMode) error {
 	return f.FS.MkdirAll(dir, perm)
 }
 
-func (f latchFS) Lock(name string) (io.Closer, error) { return f.FS.Lock(name) }
+// lockFS keeps the closer of the directory's lock: Pebble gives it back only
+// when its database was closed, which after a failed write never happens.
+type lockFS struct {
+	vfs.FS
+	held *onceCloser
+}
+
+type onceCloser struct {
+	once   sync.Once
+	closer io.Closer
+	err    error
+}
+
+func (c *onceCloser) Close() error {
+	c.once.Do(func() {
+		if c.closer != nil {
+			c.err = c.closer.Close()
+		}
+	})
+	return c.err
+}
+
+func (f lockFS) Lock(name string) (io.Closer, error) {
+	closer, err := f.FS.Lock(name)
+	if err != nil {
+		return nil, err
+	}
+	f.held.closer = closer
+	return f.held, nil
+}
 
 func (f latchFS) Unwrap() vfs.FS { return f.FS }
 

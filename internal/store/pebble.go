@@ -23,6 +23,7 @@ type disk struct {
 	db    *pebble.DB
 	cache *pebble.Cache
 	lock  *pebble.Lock
+	held  onceCloser // the lock below lock
 	latch *latch
 	write *pebble.WriteOptions
 }
@@ -37,7 +38,7 @@ func openDisk(dir string, o Options) (*disk, error) {
 	if err := o.FS.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("store: create %s: %w", dir, err)
 	}
-	lock, err := pebble.LockDirectory(dir, o.FS)
+	lock, err := pebble.LockDirectory(dir, lockFS{o.FS, &d.held})
 	if err != nil {
 		return nil, lockError(dir, err)
 	}
@@ -69,7 +70,7 @@ func openDisk(dir string, o Options) (*disk, error) {
 	case <-d.latch.done:
 		err = d.latch.err // the opening goroutine is lost, as after any failed write
 	}
-	lock.Close()
+	d.held.Close()
 	return nil, err
 }
 
@@ -176,7 +177,7 @@ func (d *disk) chunk(lo, hi []byte, max int) ([]row, []byte, error) {
 // goroutines may be blocked for ever, but none of them writes any more.
 func (d *disk) close() error {
 	if d.latch.failure() != nil {
-		d.lock.Close()
+		d.held.Close()
 		return d.latch.err
 	}
 	done := make(chan error, 1)
@@ -194,7 +195,8 @@ func (d *disk) close() error {
 	case <-d.latch.done:
 		err = d.latch.err
 	}
-	if e := d.lock.Close(); err == nil {
+	d.lock.Close()
+	if e := d.held.Close(); err == nil {
 		err = e
 	}
 	return err
