@@ -91,7 +91,7 @@ func (o *Options) validate(dir string) error {
 		o.StateDir = filepath.Join(dir, "state")
 	}
 	if o.LeaseDir == "" {
-		o.LeaseDir = defaultLeaseDir()
+		o.LeaseDir = RuntimeDir()
 	}
 	if len(o.Listen) == 0 {
 		o.Listen = []string{net.JoinHostPort("0.0.0.0", strconv.Itoa(DefaultPort))}
@@ -145,9 +145,9 @@ func (o *Options) validate(dir string) error {
 	return nil
 }
 
-// defaultLeaseDir is a folder that backups and clones do not carry: it is
-// cleared at boot, or at least names the boot it was written in.
-func defaultLeaseDir() string {
+// RuntimeDir is this user's folder for what backups and clones do not carry
+// and a reboot ends: the lane lease, the socket of a running program.
+func RuntimeDir() string {
 	if d := os.Getenv("XDG_RUNTIME_DIR"); d != "" {
 		return filepath.Join(d, "anabranch")
 	}

@@ -32,6 +32,11 @@ type app struct {
 	verbose bool
 	started bool // flags and arguments were in order
 	endless bool // the command runs until it is interrupted
+
+	args   []string           // the command line, for a running up
+	shared *anabranch.Replica // inside a running up: its replica; else nil
+	served string             // inside a running up: its --home
+	dir    string             // what relative file names start from; empty: this process's folder
 }
 
 const (
@@ -62,7 +67,10 @@ so that "in sync" is something proven and never assumed.
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		DisableAutoGenTag: true,
-		PersistentPreRun:  func(*cobra.Command, []string) { a.started = true },
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			a.started = true
+			return a.forward(cmd)
+		},
 	}
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.home, "home", os.Getenv("ANABRANCH_HOME"), "keep everything below this `folder` (ANABRANCH_HOME)")
@@ -81,26 +89,50 @@ so that "in sync" is something proven and never assumed.
 			root.AddCommand(c)
 		}
 	}
-	group(groupStart, newDemo(a), newSpace(a), newJoin(a), newUp(a))
+	group(groupStart, runsHere(newDemo(a)), newSpace(a), newJoin(a), runsHere(newUp(a)))
 	group(groupRecords, newPut(a), newAppend(a), newGet(a), newList(a), newRm(a), newConflicts(a), newHistory(a))
 	group(groupMembers, newInvite(a), newMembers(a), newRevoke(a))
 	group(groupReplica, newSync(a), newStatus(a), newVerify(a))
-	root.AddCommand(newVersion(a))
+	root.AddCommand(runsHere(newVersion(a)))
 	return root
 }
 
 // inSpace gives a command the flag that chooses its space.
 func (a *app) inSpace(cmd *cobra.Command) *cobra.Command {
-	cmd.Flags().StringVar(&a.space, "space", os.Getenv("ANABRANCH_SPACE"), "the space's `name`, or eight characters of its ID (ANABRANCH_SPACE); not needed while there is only one")
+	cmd.Flags().StringVar(&a.space, "space", a.defaultSpace(), "the space's `name`, or eight characters of its ID (ANABRANCH_SPACE); not needed while there is only one")
 	cmd.Flags().Lookup("space").DefValue = ""
 	return cmd
+}
+
+func (a *app) defaultSpace() string {
+	if a.shared != nil {
+		return a.space // the caller's, which came with its order
+	}
+	return os.Getenv("ANABRANCH_SPACE")
+}
+
+// directories are where the replica lives: inside a running up, its own,
+// however the caller has named them.
+func (a *app) directories() (home, state string, err error) {
+	if a.shared != nil {
+		return directories(a.served)
+	}
+	return directories(a.home)
+}
+
+// path is where a file named on the command line is.
+func (a *app) path(name string) string {
+	if a.dir == "" || filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(a.dir, name)
 }
 
 // open opens the replica. With fresh, a home that does not exist is made;
 // otherwise it is an error that there is no space, and nothing is left on
 // the disk.
 func (a *app) open(ctx context.Context, fresh bool, o anabranch.Options) (*anabranch.Replica, error) {
-	home, state, err := directories(a.home)
+	home, state, err := a.directories()
 	if err != nil {
 		return nil, err
 	}
@@ -127,8 +159,12 @@ func (a *app) offline(ctx context.Context, f func(*anabranch.Space) error) error
 	})
 }
 
-// with runs f on an open replica and closes it.
+// with runs f on an open replica and closes it; inside a running up, on the
+// replica that is open there.
 func (a *app) with(ctx context.Context, fresh bool, o anabranch.Options, f func(*anabranch.Replica) error) error {
+	if a.shared != nil {
+		return f(a.shared)
+	}
 	r, err := a.open(ctx, fresh, o)
 	if err != nil {
 		return err

@@ -108,7 +108,7 @@ var remedies = []remedy{
 	{typed[*interruptedError], exitInterrupted, ""},
 	{typed[*usageError], exitUsage, ""}, // its hint names the command
 	{sentinel(diskFull...), exitFull, "free some space, or make the disk writable, and run it again; whatever was reported as written is safe"},
-	{sentinel(anabranch.ErrLocked), exitLocked, `another anabranch is using this home ("anabranch up" does while it runs): stop it first, or choose another home with --home`},
+	{sentinel(anabranch.ErrLocked), exitLocked, `another anabranch is working in this home: wait until it is done, or stop it, or choose another home with --home`},
 	{sentinel(anabranch.ErrIncompatible), exitIncompatible, "run the same version of anabranch on both devices"},
 	{sentinel(anabranch.ErrNewer), exitIncompatible, "run the newer anabranch that wrote this home"},
 	{typed[*anabranch.UnknownRuleError], exitIncompatible, "a newer anabranch may know the rule"},

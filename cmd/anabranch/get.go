@@ -26,12 +26,11 @@ newest is read, and the others are noted on standard error.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ask := func(s *anabranch.Space) (anabranch.Document, error) { return s.Get(cmd.Context(), args[0]) }
 			if text != "" {
-				id, err := checkedID(text)
-				if err != nil {
+				if err := checkID(text); err != nil {
 					return err
 				}
 				ask = func(s *anabranch.Space) (anabranch.Document, error) {
-					v, err := s.Record(cmd.Context(), id)
+					v, err := s.FindRecord(cmd.Context(), text)
 					return anabranch.Document{Record: v}, err
 				}
 			} else if _, err := checkedPath(args[0]); err != nil {
@@ -46,7 +45,7 @@ newest is read, and the others are noted on standard error.`,
 			})
 		},
 	}
-	cmd.Flags().StringVar(&text, "id", "", "read the record with this `ID`")
+	cmd.Flags().StringVar(&text, "id", "", "read the record with this `ID`, or the one that begins so")
 	cmd.Flags().BoolVar(&raw, "raw", false, "write the bytes as they are to a terminal, too")
 	return a.inSpace(cmd)
 }

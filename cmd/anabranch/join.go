@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
@@ -51,7 +50,7 @@ other users of this machine can see the arguments of a command.`,
 				return err
 			}
 			return a.with(cmd.Context(), true, anabranch.Options{Listen: listen, Manual: true}, func(r *anabranch.Replica) error {
-				s, err := r.Join(cmd.Context(), t, orFreeName(r, name))
+				s, err := r.Join(cmd.Context(), t, name)
 				if err != nil {
 					return err
 				}
@@ -60,7 +59,7 @@ other users of this machine can see the arguments of a command.`,
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&name, "name", "", `what to call the space on this device (default "shared")`)
+	flags.StringVar(&name, "name", "", `what to call the space on this device (default: "space-" and the beginning of its ID)`)
 	flags.BoolVar(&noWait, "no-wait", false, "do not wait for the records")
 	listenFlag(cmd, &listen)
 	return cmd
@@ -85,22 +84,6 @@ func (a *app) ticketText(ctx context.Context, args []string) (string, error) {
 	}
 	b, err := a.read(ctx, most)
 	return string(b), err
-}
-
-// orFreeName is the name asked for, or one that no space here has.
-func orFreeName(r *anabranch.Replica, name string) string {
-	if name != "" {
-		return name
-	}
-	taken := map[string]bool{}
-	for _, s := range r.Spaces() {
-		taken[s.Name()] = true
-	}
-	name = "shared"
-	for i := 2; taken[name]; i++ {
-		name = fmt.Sprintf("shared-%d", i)
-	}
-	return name
 }
 
 // joined waits for the first session and says what it brought.

@@ -17,6 +17,8 @@ import (
 	"syscall"
 
 	"golang.org/x/term"
+
+	"anabranch"
 )
 
 func main() { os.Exit(start()) }
@@ -42,6 +44,7 @@ func start() int {
 // run executes one command line and returns its exit code, having said on
 // stderr what went wrong and what to do about it.
 func (a *app) run(ctx context.Context, args []string) int {
+	a.args = args
 	root := a.command()
 	root.SetArgs(args)
 	root.SetIn(a.stdin)
@@ -51,7 +54,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 	if flushed := a.flush(); err == nil {
 		err = flushed
 	}
-	if err == nil {
+	if err == nil || errors.Is(err, errDone) {
 		return exitOK
 	}
 	if !a.started { // flags and arguments are checked before a command starts
@@ -73,7 +76,13 @@ func (a *app) complain(err error) {
 	if errors.Is(err, errSaid) || errors.Is(err, syscall.EPIPE) || errors.Is(err, io.ErrClosedPipe) {
 		return
 	}
-	a.say("error: %s", plain(err))
+	words := plain(err)
+	if errors.Is(err, anabranch.ErrLocked) {
+		if who := a.holder(); who != "" {
+			words += "; " + who
+		}
+	}
+	a.say("error: %s", words)
 	if h := hint(err); h != "" {
 		a.say("hint: %s", h)
 	}

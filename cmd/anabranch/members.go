@@ -155,7 +155,7 @@ func (a *app) recoveryKey(ctx context.Context, file string) (anabranch.RecoveryK
 		}
 		text, err = a.read(ctx, most)
 	} else {
-		text, err = os.ReadFile(file)
+		text, err = os.ReadFile(a.path(file))
 	}
 	if err != nil {
 		return anabranch.RecoveryKey{}, fmt.Errorf("recovery key: %w", err)

@@ -149,11 +149,11 @@ func (a *app) keyFile(name string) (*newFile, error) {
 	if name == "" {
 		return nil, nil
 	}
-	name, err := filepath.Abs(name)
+	name, err := filepath.Abs(a.path(name))
 	if err != nil {
 		return nil, err
 	}
-	home, state, err := directories(a.home)
+	home, state, err := a.directories()
 	if err != nil {
 		return nil, err
 	}

@@ -68,6 +68,13 @@ root here and is equal. Exits 0 if that is so for all, 3 for some of them.`,
 				if err != nil {
 					return err
 				}
+				if a.shared != nil { // its options were set when it began
+					for _, k := range targets {
+						if err := r.AddPeer(cmd.Context(), k, anyone...); err != nil {
+							return err
+						}
+					}
+				}
 				return a.syncAll(cmd.Context(), s, targets)
 			})
 		},

@@ -60,6 +60,11 @@ in step, until Ctrl-C. Says on standard error, a line each, what happens; with
 				if err := a.addPeers(ctx, r, named); err != nil {
 					return err
 				}
+				stop, err := a.serve(ctx, r)
+				if err != nil {
+					return err
+				}
+				defer stop()
 				return a.narrate(ctx, r, news, &lost)
 			})
 			if ctx.Err() != nil && errors.Is(err, ctx.Err()) {

@@ -97,13 +97,16 @@ func checkedPath(path string) (string, error) {
 	return path, nil
 }
 
-// checkedID is an ID argument.
-func checkedID(text string) (record.ID, error) {
-	id, err := record.ParseID(text)
-	if err != nil {
-		return record.ID{}, usage("%q is no record ID: 64 hexadecimal characters, as put, append and list --long show them", text)
+// checkID checks that an argument is the beginning of a record's ID.
+func checkID(text string) error {
+	if len(text) < 4 || len(text) > 64 || !hexadecimal(text) {
+		return usage("%q begins no record ID: 4 to 64 hexadecimal characters, as put, append and list --long show them", text)
 	}
-	return id, nil
+	return nil
+}
+
+func hexadecimal(text string) bool {
+	return strings.Trim(strings.ToLower(text), "0123456789abcdef") == ""
 }
 
 // checkedAddrs are addresses as "ip:port".
@@ -140,7 +143,7 @@ func findAuthor(members []anabranch.Member, prefix string) (record.Key, error) {
 }
 
 func findKey(members []anabranch.Member, prefix, what string, key func(anabranch.Member) record.Key) (record.Key, error) {
-	if len(prefix) < 6 || strings.Trim(strings.ToLower(prefix), "0123456789abcdef") != "" {
+	if len(prefix) < 6 || !hexadecimal(prefix) {
 		return record.Key{}, usage("%q names no %s: at least six hexadecimal characters, as \"anabranch members\" shows them", prefix, what)
 	}
 	var found []record.Key

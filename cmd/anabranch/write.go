@@ -124,22 +124,25 @@ device wrote itself leaves no more than a bit behind.`,
 			})
 		},
 	}
-	cmd.Flags().StringVar(&text, "id", "", "remove the entry with this `ID`")
+	cmd.Flags().StringVar(&text, "id", "", "remove the entry with this `ID`, or the one that begins so")
 	return a.inSpace(cmd)
 }
 
 func (a *app) removeEntry(ctx context.Context, text string) error {
-	id, err := checkedID(text)
-	if err != nil {
+	if err := checkID(text); err != nil {
 		return err
 	}
 	return a.offline(ctx, func(s *anabranch.Space) error {
-		if err := s.Remove(ctx, id); err != nil {
+		v, err := s.FindRecord(ctx, text)
+		if err != nil {
+			return err
+		}
+		if err := s.Remove(ctx, v.ID); err != nil {
 			return err
 		}
 		if a.json {
-			return a.emit(removalJSON{Schema: "anabranch.removal/1", ID: id.String()})
+			return a.emit(removalJSON{Schema: "anabranch.removal/1", ID: v.ID.String()})
 		}
-		return a.print("%s", id)
+		return a.print("%s", v.ID)
 	})
 }
