@@ -60,20 +60,34 @@ func (s *Store) refusal() error {
 // write hangs in a failed disk.
 func (s *Store) commitLoop() {
 	defer close(s.stopped)
+	tidy := time.NewTicker(tidyInterval)
+	defer tidy.Stop()
 	for {
-		var first *request
+		var group []*request
 		select {
 		case <-s.stop:
 			return
-		case first = <-s.requests:
+		case first := <-s.requests:
+			group = s.gather(first)
+		case <-tidy.C:
+			group = []*request{s.tidy()}
 		}
-		group := s.gather(first)
 		if err := s.commitGroup(group); err != nil {
 			// The engine knows more commits are useless, whatever it says next.
 			s.log.Error("commit failed", "err", err)
 			return
 		}
 	}
+}
+
+// tidy is a request that touches every space: its trash is looked at.
+func (s *Store) tidy() *request {
+	return &request{ctx: context.Background(), done: make(chan error, 1), run: func(c *commit) error {
+		for _, sp := range s.Spaces() {
+			c.work(sp)
+		}
+		return nil
+	}}
 }
 
 // gather takes what else waits, up to the bounds of one group.

@@ -274,20 +274,20 @@ func TestVerifyFindsPlantedDamage(t *testing.T) {
 		}
 		plant(t, s, change{key: x.key})
 		found("dropped")
-		plant(t, s, change{x.key, x.value})
+		plant(t, s, change(x))
 		if table == tableArrival || table == tableTrash || table == tableHeld {
 			b := append([]byte{}, x.value...)
 			b[8+rng.IntN(len(b)-8)] ^= 4
 			plant(t, s, change{x.key, b})
 			found("with a flipped bit")
-			plant(t, s, change{x.key, x.value})
+			plant(t, s, change(x))
 		}
 		k := append([]byte{}, x.key...)
 		k[len(k)-1] ^= 4
 		if v, _ := s.engine.get(k); v == nil && table != tableLane && table != tableVector {
 			plant(t, s, change{key: x.key}, change{k, x.value})
 			found("under another key")
-			plant(t, s, change{key: k}, change{x.key, x.value})
+			plant(t, s, change{key: k}, change(x))
 		}
 		verifyClean(t, sp)
 	}

@@ -20,14 +20,19 @@ type latch struct {
 
 func newLatch() *latch { return &latch{done: make(chan struct{})} }
 
-// trip records the first failure and never returns.
+// fail records the first failure.
 //
 // Waiting for space on a full disk, and writing again, belongs here.
-func (l *latch) trip(op string, err error) {
+func (l *latch) fail(op string, err error) {
 	l.once.Do(func() {
 		l.err = fmt.Errorf("%w: %s: %w", ErrFailed, op, err)
 		close(l.done)
 	})
+}
+
+// trip records the first failure and never returns.
+func (l *latch) trip(op string, err error) {
+	l.fail(op, err)
 	select {}
 }
 

@@ -20,8 +20,9 @@ const (
 	groupBytes    = 4 << 20 // record bytes after which a group is closed: a batch above half a memtable is flushed as its own table
 	chunkRows     = 512     // rows read in one step of a scan
 	keptVector    = record.MaxReplaces + 1
-	trashStep     = 1024     // expired trash rows destroyed in one commit
-	departureRows = 64 << 10 // departures kept in the arrival log of a space
+	trashStep     = 1024      // expired trash rows destroyed in one commit
+	departureRows = 64 << 10  // departures kept in the log of a space
+	tidyInterval  = time.Hour // between looks at the trash of spaces where nothing happens
 )
 
 // sweepArea is the area of every sweep written here: a full replica's reach
@@ -85,7 +86,8 @@ type Options struct {
 	// Logger defaults to discarding.
 	Logger *slog.Logger
 
-	noSync bool // the control of the power-cut test: it must lose
+	noSync     bool // the control of the power-cut test: it must lose
+	departures int  // kept in the log; default departureRows
 }
 
 func (o Options) validate() (Options, error) {
@@ -116,6 +118,9 @@ func (o Options) validate() (Options, error) {
 	}
 	if o.CacheBytes == 0 {
 		o.CacheBytes = 32 << 20
+	}
+	if o.departures == 0 {
+		o.departures = departureRows
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

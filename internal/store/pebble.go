@@ -147,6 +147,14 @@ func openError(dir string, err error) error {
 func readError(err error) error { return fmt.Errorf("%w: %w", ErrDamaged, err) }
 
 func (d *disk) commit(batch []change) error {
+	if err := d.apply(batch); err != nil {
+		d.latch.fail("commit", err)
+		return d.latch.failure()
+	}
+	return nil
+}
+
+func (d *disk) apply(batch []change) error {
 	b := d.db.NewBatch()
 	defer b.Close()
 	for _, c := range batch {

@@ -400,17 +400,21 @@ func (w *work) advance(a uint32, r *record.Verified) error {
 // trim forgets the oldest departures when there are many: a log of what left
 // must not grow for ever.
 func (w *work) trim() error {
-	if w.gone <= departureRows+departureRows/4 {
+	most := w.c.store.options.departures
+	if w.gone <= most+most/4 {
 		return nil
 	}
 	lo := tableKey(tableDeparture, w.s, 0)
 	hi := successor(lo)
-	for w.gone > departureRows && lo != nil {
-		rows, next, err := w.c.tx.chunk(lo, hi, min(chunkRows, w.gone-departureRows))
+	for w.gone > most && lo != nil {
+		rows, next, err := w.c.tx.chunk(lo, hi, min(chunkRows, w.gone-most))
 		if err != nil {
 			return err
 		}
 		for _, x := range rows {
+			if w.gone <= most {
+				break // a chunk may hold more than was asked for
+			}
 			w.c.tx.delete(x.key)
 			w.gone--
 			w.trimmed = beU64(x.key[5:])

@@ -67,8 +67,9 @@ func (w *work) write(key ed25519.PrivateKey, now uint64, d Draft) (*record.Verif
 	if err := record.CheckPath(d.Path); err != nil {
 		return nil, err
 	}
+	var first bool
 	var err error
-	if r.Time, err = w.writeTime(d.Path, now); err != nil {
+	if r.Time, first, err = w.writeTime(d.Path, now); err != nil {
 		return nil, err
 	}
 	own, err := w.ownLane(r.Author)
@@ -92,7 +93,7 @@ func (w *work) write(key ed25519.PrivateKey, now uint64, d Draft) (*record.Verif
 	if err := w.enter(v); err != nil {
 		return nil, err
 	}
-	if d.Kind == record.Doc {
+	if d.Kind == record.Doc && (d.Deleted || !first) {
 		return v, w.pend(v)
 	}
 	return v, nil
@@ -120,19 +121,21 @@ func (w *work) newest(path string) (t, n uint64, err error) {
 	}
 }
 
-func (w *work) writeTime(path string, now uint64) (uint64, error) {
+// writeTime is the time of a record that is written now, and whether it is
+// the first at its path.
+func (w *work) writeTime(path string, now uint64) (at uint64, first bool, err error) {
 	t, n, err := w.newest(path)
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	if t >= record.MaxTime {
 		r, err := w.space.readArrival(w.c.tx, n)
 		if err != nil {
-			return 0, err
+			return 0, false, err
 		}
-		return 0, &TimeExhaustedError{Path: path, Record: r.ID, Author: r.Author}
+		return 0, false, &TimeExhaustedError{Path: path, Record: r.ID, Author: r.Author}
 	}
-	return max(now, t+1), nil
+	return max(now, t+1), n == 0, nil
 }
 
 // ownLane is the lane in which an author writes here: the one of the lease,
