@@ -24,7 +24,7 @@ import (
 type keyring struct{ dir string }
 
 func openKeyring(dir string) (keyring, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := makePrivate(dir); err != nil {
 		return keyring{}, err
 	}
 	return keyring{dir: dir}, nil

@@ -471,10 +471,6 @@ func (r *Replica) addrsOf(device record.Key) []string {
 
 const listenFact = "listen"
 
-// listenAddrs are the addresses to listen on: as asked for, with the port
-// that was free last time where the usual one is taken.
-func (r *Replica) listenAddrs() []string { return r.options.Listen }
-
 // rememberListen keeps the addresses listened on, for tickets that are made
 // while nothing runs.
 func (r *Replica) rememberListen(addrs []string) {

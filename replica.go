@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -54,14 +53,14 @@ func Open(ctx context.Context, dir string, o Options) (*Replica, error) {
 	if err := o.validate(dir); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := makePrivate(dir); err != nil {
 		return nil, fmt.Errorf("anabranch: home: %w", err)
 	}
 	keys, err := openKeyring(o.StateDir)
 	if err != nil {
 		return nil, fmt.Errorf("anabranch: keys: %w", err)
 	}
-	if err := os.MkdirAll(o.LeaseDir, 0o700); err != nil {
+	if err := makePrivate(o.LeaseDir); err != nil {
 		return nil, fmt.Errorf("anabranch: lease: %w", err)
 	}
 	// The store's lock comes before the device key, so that two processes
@@ -120,27 +119,47 @@ func Open(ctx context.Context, dir string, o Options) (*Replica, error) {
 }
 
 func (r *Replica) listen() error {
-	open := r.options.host
-	if open == nil {
-		open = func(key mesh.Key, gate func(mesh.Key, string) bool) (mesh.Host, error) {
-			return mesh.New(mesh.Options{
-				Key:        r.device,
-				Listen:     r.listenAddrs(),
-				Gate:       gate,
-				FrameBytes: r.options.FrameBytes,
-				Logger:     r.log,
-			})
+	// A peer may call before the host is ours to use: it waits a moment.
+	ready := make(chan struct{})
+	defer close(ready)
+	after := func(serve func(mesh.Stream)) func(mesh.Stream) {
+		return func(stream mesh.Stream) {
+			<-ready
+			serve(stream)
 		}
 	}
-	host, err := open(mesh.Key(r.Device()), r.admits)
+	handlers := map[string]func(mesh.Stream){
+		syncProtocol: after(r.serveSync),
+		joinProtocol: after(r.serveJoin),
+	}
+	host, err := r.newHost(handlers)
 	if err != nil {
 		return fmt.Errorf("anabranch: listen: %w", err)
 	}
 	r.host = host
 	r.rememberListen(host.Addrs())
-	host.Handle(syncProtocol, r.serveSync)
-	host.Handle(joinProtocol, r.serveJoin)
 	return nil
+}
+
+func (r *Replica) newHost(handlers map[string]func(mesh.Stream)) (mesh.Host, error) {
+	if r.options.host != nil {
+		host, err := r.options.host(mesh.Key(r.Device()), r.admits)
+		if err != nil {
+			return nil, err
+		}
+		for protocol, serve := range handlers {
+			host.Handle(protocol, serve)
+		}
+		return host, nil
+	}
+	return mesh.New(mesh.Options{
+		Key:        r.device,
+		Listen:     r.options.Listen,
+		Gate:       r.admits,
+		Handlers:   handlers,
+		FrameBytes: r.options.FrameBytes,
+		Logger:     r.log,
+	})
 }
 
 // Close ends every session, sweeps what waits to be swept, and closes the
