@@ -1,6 +1,7 @@
 package space_test
 
 import (
+	"slices"
 	"testing"
 
 	"anabranch/internal/model"
@@ -59,6 +60,40 @@ func TestASweepSelectsOnlyWhatIsNew(t *testing.T) {
 	got = s.Insert(sweep(u, record.MaxBlock, nil, "/a")).Selectors
 	if len(got) != 1 || got[0].Numbers[0] != (space.Span{First: 1, Last: 1<<32 - 1}) {
 		t.Errorf("every number there can be: %+v", got)
+	}
+}
+
+// Two sweeps with the same numbers are not the same when a seal lists only one
+// of them: the second to arrive may kill what the first could not.
+func TestASweepSelectsWhatItsRivalMayNotKill(t *testing.T) {
+	for name, bits := range map[string][]byte{"bits": {1}, "whole": nil} {
+		u := model.NewUniverse([]record.Key{model.Key(0)}, record.BlockNumbers)
+		s := space.NewState(u.Roots)
+		issue := func(area string, body record.ControlBody) *record.Verified {
+			r := u.Make(model.Key(0), record.Record{Kind: record.Control, Time: 1, Path: area, Payload: body.Payload()}).Verified
+			s.Insert(r)
+			return r
+		}
+		writer := record.ControlBody{Type: record.GrantType, Grant: &record.Grant{Author: model.Key(1), Role: record.Writer}}
+		issue("/a", writer)
+		inB := issue("/b", writer)
+		doc := u.Make(model.Key(1), record.Record{Kind: record.Doc, Time: 2, Lane: 7, Seq: 1, Path: "/b/x"}).Verified
+		listed := sweep(u, 0, bits, "/")
+		other := u.Make(model.Key(1), record.Record{Kind: record.Sweep, Time: 5, Lane: 7, Path: "/", Payload: bits}).Verified
+		list := []record.Prefix{doc.ID.Prefix(), listed.ID.Prefix()}
+		slices.SortFunc(list, func(a, b record.Prefix) int { return slices.Compare(a[:], b[:]) })
+		issue("/", record.ControlBody{Type: record.SealType, Seal: &record.Seal{Target: inB.ID, Part: 1, Parts: 1, List: list}})
+
+		if s.Insert(other); s.Judge(doc) != space.Member {
+			t.Errorf("%s: a sweep that the seal does not list killed what it lists", name)
+		}
+		change := s.Insert(listed)
+		if s.Judge(doc) != space.Dead || len(change.Selectors) != 1 || !change.Selectors[0].Covers(&doc.Record) {
+			t.Errorf("%s: the listed sweep leaves the document %v and selects %+v", name, s.Judge(doc), change.Selectors)
+		}
+		if s.Judge(other) != space.Dead {
+			t.Errorf("%s: the sweep that counts in less is %v", name, s.Judge(other))
+		}
 	}
 }
 
