@@ -66,8 +66,8 @@ func TestNewerFormatIsRefused(t *testing.T) {
 	}
 }
 
-// filled is a store with a few hundred records of every sort.
-func filled(t testing.TB, o Options) (*Store, *Space) {
+// mixed is a store with a few hundred records of every sort.
+func mixed(t testing.TB, o Options) (*Store, *Space) {
 	t.Helper()
 	s, err := Open("store", o)
 	if err != nil {
@@ -101,7 +101,7 @@ func TestBitFlips(t *testing.T) {
 	for _, closed := range []bool{true, false} {
 		fs := vfs.NewCrashableMem()
 		o := Options{FS: fs, MemTableBytes: 32 << 10}
-		s, sp := filled(t, o)
+		s, sp := mixed(t, o)
 		v := snapshot(t, sp)
 		want, _ := v.Root()
 		version := v.Version()
@@ -231,7 +231,7 @@ func plant(t testing.TB, s *Store, changes ...change) {
 // TestVerifyFindsPlantedDamage drops one row of each table, and alters a byte
 // of one row in each: Verify names the table every time.
 func TestVerifyFindsPlantedDamage(t *testing.T) {
-	s, sp := filled(t, Options{FS: vfs.NewMem(), HeldBytes: 1 << 20})
+	s, sp := mixed(t, Options{FS: vfs.NewMem(), HeldBytes: 1 << 20})
 	defer s.Close()
 	fork := sign(t, sp, 6, record.Record{Kind: record.Doc, Time: 9, Lane: 99, Seq: 1, Path: "/f"})
 	other := sign(t, sp, 8, record.Record{Kind: record.Doc, Time: 9, Lane: 99, Seq: 1, Path: "/f"})
@@ -240,6 +240,13 @@ func TestVerifyFindsPlantedDamage(t *testing.T) {
 	}
 	verifyClean(t, sp)
 	rng := rand.New(rand.NewPCG(3, 3))
+	a, _ := s.authors.number(pub(6))
+	plant(t, s, change{key: authorRow(a)})
+	if report, err := sp.Verify(ctx, nil); err != nil || len(report.Findings) != 1 || report.Findings[0].Table != "author" {
+		t.Errorf("author: a row dropped: %v, %v", report, err)
+	}
+	k := pub(6)
+	plant(t, s, change{authorRow(a), k[:]})
 	tables := []byte{tableArrival, tableDeparture, tableControl, tableDot, tableExpiry, tableHeldPath, tableHeld, tableID,
 		tableHeldOrder, tableKill, tableLane, tableHeldBy, tablePath, tableTrash, tableTime, tableVector, tableTrashBy}
 	for _, table := range tables {
@@ -294,7 +301,7 @@ func TestVerifyFindsPlantedDamage(t *testing.T) {
 }
 
 func TestDamagedRowIsAnErrorOnRead(t *testing.T) {
-	s, sp := filled(t, Options{FS: vfs.NewMem()})
+	s, sp := mixed(t, Options{FS: vfs.NewMem()})
 	defer s.Close()
 	rs, err := sp.Write(ctx, key(6), 1, Draft{Kind: record.Entry, Path: "/e"})
 	if err != nil {

@@ -218,3 +218,44 @@ func BenchmarkCommit(b *testing.B) {
 	b.ReportMetric(float64(records)/b.Elapsed().Seconds(), "records/s")
 	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(records), "µs/record")
 }
+
+// BenchmarkOpenAndVerify is a store of 50 000 records.
+func BenchmarkOpenAndVerify(b *testing.B) {
+	const records = 50_000
+	dir := b.TempDir()
+	s, err := Open(dir, Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	sp := createSpace(b, s)
+	grant(b, sp, 1, record.Writer, "/")
+	for i := 0; i < records; i += 1000 {
+		drafts := make([]Draft, 1000)
+		for j := range drafts {
+			drafts[j] = Draft{Kind: record.Doc, Path: fmt.Sprintf("/n/%d", i+j), Payload: make([]byte, 50)}
+		}
+		if _, err := sp.Write(ctx, key(1), uint64(i), drafts...); err != nil {
+			b.Fatal(err)
+		}
+	}
+	s.Close()
+	var open, verify time.Duration
+	n := 0
+	for b.Loop() {
+		start := time.Now()
+		if s, err = Open(dir, Options{}); err != nil {
+			b.Fatal(err)
+		}
+		open += time.Since(start)
+		sp, _ = s.Space(sp.id)
+		start = time.Now()
+		if report, err := sp.Verify(ctx, nil); err != nil || len(report.Findings) > 0 {
+			b.Fatal(report, err)
+		}
+		verify += time.Since(start)
+		s.Close()
+		n++
+	}
+	b.ReportMetric(float64(open.Milliseconds())/float64(n), "ms/open")
+	b.ReportMetric(float64(verify.Milliseconds())/float64(n), "ms/verify")
+}

@@ -204,6 +204,20 @@ func TestSweepSpares(t *testing.T) {
 		}
 		sweep(t, sp, 1, 0)
 	})
+	t.Run("a delete until the others are gone", func(t *testing.T) {
+		_, sp := memoryStore(t, Options{})
+		grant(t, sp, 1, record.Writer, "/")
+		admin := grant(t, sp, 1, record.Admin, "/")
+		if _, err := sp.Issue(ctx, key(1), 2, "/p", grantBody(admin.ID, 2, record.Writer, 0)); err != nil {
+			t.Fatal(err)
+		}
+		write(t, sp, 1, doc(true))
+		sweep(t, sp, 1, 0)
+		if _, err := sp.Issue(ctx, key(rootKey), 3, "/", sealBody(record.ID{}, admin.ID)); err != nil {
+			t.Fatal(err)
+		}
+		sweep(t, sp, 1, 1)
+	})
 	t.Run("a delete alone", func(t *testing.T) {
 		_, sp := memoryStore(t, Options{})
 		grant(t, sp, 1, record.Writer, "/")
@@ -327,6 +341,30 @@ func TestSinceTellsEverything(t *testing.T) {
 	if !end.Complete(0) || number != end.Version() {
 		t.Fatalf("complete %v, last %d of %d", end.Complete(0), number, end.Version())
 	}
+}
+
+func TestDeparturesAreForgotten(t *testing.T) {
+	s, sp := memoryStore(t, Options{departures: 8})
+	grant(t, sp, 1, record.Writer, "/")
+	for i := range 40 {
+		rs, err := sp.Write(ctx, key(1), uint64(i), Draft{Kind: record.Entry, Path: "/p"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := sp.Remove(ctx, key(1), 1, rs[0].ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	v := snapshot(t, sp)
+	lo := tableKey(tableDeparture, sp.number, 0)
+	rows, _, err := s.engine.chunk(lo, successor(lo), 1000)
+	if err != nil || len(rows) > 10 || len(rows) < 8 {
+		t.Fatalf("%d rows, %v", len(rows), err)
+	}
+	if v.Complete(0) || !v.Complete(v.Version()) || !v.Complete(v.Version()-8) {
+		t.Fatalf("complete %v %v", v.Complete(0), v.Complete(v.Version()-8))
+	}
+	verifyClean(t, sp)
 }
 
 func TestListQueries(t *testing.T) {

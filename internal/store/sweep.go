@@ -211,13 +211,15 @@ func (w *work) due(author record.Key) ([]dot, error) {
 		return nil, err
 	}
 	var kills []dot
+	areas := w.othersAreas(author)
 	for _, path := range paths {
 		at, err := w.lookAt(path, a)
 		if err != nil {
 			return nil, err
 		}
+		at.granted = slices.ContainsFunc(areas, func(area string) bool { return record.Covers(area, path) })
 		for _, k := range byPath[path] {
-			kill, err := w.judgeKill(author, a, k, at)
+			kill, err := w.judgeKill(a, k, at)
 			if err != nil {
 				return nil, err
 			}
@@ -231,10 +233,22 @@ func (w *work) due(author record.Key) ([]dot, error) {
 
 // standing is what stands at a path, as far as the sparing rules ask.
 type standing struct {
-	read   *record.Verified // the doc that is read
-	own    *record.Verified // the author's newest
-	ownN   uint64
-	others bool // a live doc of another author is there
+	read    *record.Verified // the doc that is read
+	own     *record.Verified // the author's newest
+	ownN    uint64
+	others  bool // a live doc of another author is there
+	granted bool // a standing grant of another author covers it
+}
+
+// othersAreas are those in which standing grants let other authors write.
+func (w *work) othersAreas(author record.Key) []string {
+	var areas []string
+	for _, g := range w.law.Members() {
+		if g.Author != author && g.Role >= record.Writer && !slices.Contains(areas, g.Area) {
+			areas = append(areas, g.Area)
+		}
+	}
+	return areas
 }
 
 func (w *work) lookAt(path string, a uint32) (standing, error) {
@@ -272,12 +286,12 @@ func (w *work) lookAt(path string, a uint32) (standing, error) {
 }
 
 // judgeKill applies the sparing rules to one pending kill.
-func (w *work) judgeKill(author record.Key, a uint32, k killEntry, at standing) (bool, error) {
+func (w *work) judgeKill(a uint32, k killEntry, at standing) (bool, error) {
 	if k.n != at.ownN {
 		return true, nil
 	}
 	if at.own.Deleted && at.read.ID == at.own.ID {
-		hides, err := w.hides(author, a, k.path, at)
+		hides, err := w.hides(a, k.path, at)
 		if err != nil || !hides {
 			return !hides, err
 		}
@@ -293,14 +307,9 @@ func (w *work) judgeKill(author record.Key, a uint32, k killEntry, at standing) 
 
 // hides reports whether a delete at a path must stay: another author has a
 // doc there, live or held, or a standing grant that covers it.
-func (w *work) hides(author record.Key, a uint32, path string, at standing) (bool, error) {
-	if at.others {
+func (w *work) hides(a uint32, path string, at standing) (bool, error) {
+	if at.others || at.granted {
 		return true, nil
-	}
-	for _, g := range w.law.Members() {
-		if g.Author != author && g.Role >= record.Writer && record.Covers(g.Area, path) {
-			return true, nil
-		}
 	}
 	prefix := heldPathPrefix(w.s, path)
 	held := false

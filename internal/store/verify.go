@@ -59,7 +59,7 @@ func (sp *Space) Verify(ctx context.Context, progress func(done, total uint64)) 
 		report: &VerifyReport{Version: v.Version()},
 	}
 	steps := []func() error{
-		k.arrivals, k.departures, k.held, k.trash, k.law,
+		k.arrivals, k.departures, k.held, k.trash, k.authors, k.law,
 		k.ids, k.times, k.paths, k.dots, k.controls, k.lanes, k.vectors, k.kills, k.derived,
 	}
 	for _, step := range steps {
@@ -358,6 +358,34 @@ func (k *check) trash() error {
 		k.note("memory", "trash", "%+v is counted, %+v is there", have, stats)
 	}
 	return err
+}
+
+// authors: every author of a record here has the number that rows use.
+func (k *check) authors() error {
+	var disk authors
+	if err := disk.load(k.snapshot.view); errors.Is(err, ErrDamaged) {
+		k.find(tableAuthor, nil, "cannot be read: %v", err)
+		return nil
+	} else if err != nil {
+		return err
+	}
+	told := make(map[record.Key]bool)
+	look := func(author record.Key) {
+		n, ok := disk.number(author)
+		if m, known := k.space.store.authors.number(author); (!ok || !known || n != m) && !told[author] {
+			told[author] = true
+			k.note(tableNames[tableAuthor], author.String(), "has no number, or another one than rows use")
+		}
+	}
+	for _, m := range k.members {
+		if m.data() {
+			look(m.author)
+		}
+	}
+	for _, r := range k.data {
+		look(r.Author)
+	}
+	return nil
 }
 
 // law judges everything again by a state built from the bytes. Members are
