@@ -190,7 +190,7 @@ func (a *app) synced(s *anabranch.Space, k record.Key, r anabranch.Report, err e
 			out.Root = anabranch.Root(r.Root).String()
 		}
 		if err != nil {
-			out.Error, out.Exit = plain(err), exitCode(err)
+			out.Error, out.Exit = whyNot(k, err), exitCode(err)
 		}
 		if err := a.emit(out); err != nil {
 			return err
@@ -204,7 +204,7 @@ func (a *app) synced(s *anabranch.Space, k record.Key, r anabranch.Report, err e
 		}
 	}
 	if err != nil {
-		a.say("error: not in sync with %s: %s", short(k), strings.TrimPrefix(plain(err), "sync with "+short(k)+": "))
+		a.say("error: not in sync with %s: %s", short(k), whyNot(k, err))
 		if r.RecordsIn+r.RecordsOut > 0 {
 			a.say("note: before that, %s", moved(r))
 		}
@@ -213,6 +213,11 @@ func (a *app) synced(s *anabranch.Space, k record.Key, r anabranch.Report, err e
 		}
 	}
 	return nil
+}
+
+// whyNot is an error of a session with a device that is named already.
+func whyNot(k record.Key, err error) string {
+	return strings.TrimPrefix(plain(err), "sync with "+short(k)+": ")
 }
 
 // moved says what a session did.
