@@ -20,7 +20,7 @@ import (
 // The join protocol: one question and one answer on a stream of its own,
 // inside the encrypted link between the two devices.
 //
-//	ask     version 1 | ticket id 8 | author key 32 | mac 16 | addresses
+//	ask     version 1 | ticket id 8 | author key 32 | mac 16 | name length 1 | name | addresses
 //	answer  status 1 | ... on refusal nothing more
 //	        mac 16 | genesis length 2 | genesis | n 1 | n x (length 4 | record)
 //
@@ -126,6 +126,9 @@ func (r *Replica) askToJoin(ctx context.Context, t Ticket, author record.Key) (*
 	ask := append([]byte{joinVersion}, id[:]...)
 	ask = append(ask, author[:]...)
 	ask = append(ask, mac[:]...)
+	label := r.ownLabel()
+	ask = append(ask, byte(len(label)))
+	ask = append(ask, label...)
 	ask = append(ask, Ticket{Addrs: r.Addrs()}.encodeAddrs()...)
 	if err := stream.WriteFrame(ask); err != nil {
 		return nil, nil, err
@@ -231,11 +234,12 @@ func (r *Replica) serveJoin(stream mesh.Stream) {
 
 func (r *Replica) answerJoin(ctx context.Context, device record.Key, remote string, ask []byte) (byte, []byte, error) {
 	const fixed = 1 + 8 + 32 + 16
-	if len(ask) < fixed || ask[0] != joinVersion {
+	if len(ask) < fixed+1 || ask[0] != joinVersion || len(ask) < fixed+1+int(ask[fixed]) {
 		return joinUnknown, nil, errors.New("malformed question")
 	}
 	author := record.Key(ask[9:41])
-	addrs, err := decodeAddrs(ask[fixed:])
+	label := string(ask[fixed+1 : fixed+1+int(ask[fixed])])
+	addrs, err := decodeAddrs(ask[fixed+1+len(label):])
 	if err != nil {
 		return joinUnknown, nil, err
 	}
@@ -289,10 +293,14 @@ func (r *Replica) answerJoin(ctx context.Context, device record.Key, remote stri
 		if err != nil {
 			return joinFailed, nil, err
 		}
-		grant := newGrant(issuer.ID, author, device, record.Role(inv.Role))
-		if _, err := rows.IssueWithFact(ctx, s.author(), r.now(), inv.Area, key, used, grant); err != nil {
+		bodies := []record.ControlBody{newGrant(issuer.ID, author, device, record.Role(inv.Role))}
+		if checkLabel(label) == nil {
+			bodies = append(bodies, newLabel(issuer.ID, device, label))
+		}
+		if _, err := rows.IssueWithFact(ctx, s.author(), r.now(), inv.Area, key, used, bodies...); err != nil {
 			return joinFailed, nil, err
 		}
+		defer r.options.OnEvent(Event{Kind: Joined, Device: device, Space: s, Addr: remote, Words: t.Words(device)})
 	}
 	r.refreshReaders() // before the answer: the device may call at once
 	if addrs = append(addrs, remote); len(addrs) > 0 {

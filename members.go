@@ -26,6 +26,8 @@ type Member struct {
 	Since     time.Time
 	Revoked   bool
 	Self      bool
+	Label     string // what the device is called in the space: show it quoted
+	Petname   string // this replica's own name for it
 }
 
 // Members are all grants that stand, oldest first, revoked ones among them.
@@ -36,6 +38,7 @@ func (s *Space) Members(ctx context.Context) ([]Member, error) {
 	}
 	defer view.Close()
 	grants := view.State().Members()
+	called := labels(view.State())
 	devices := map[record.ID]record.Key{}
 	for _, g := range grants {
 		devices[g.ID] = g.Device
@@ -52,6 +55,8 @@ func (s *Space) Members(ctx context.Context) ([]Member, error) {
 			Since:     time.UnixMicro(int64(g.Time)).UTC(),
 			Revoked:   g.Sealed,
 			Self:      g.Device == s.replica.Device(),
+			Label:     called[g.Device],
+			Petname:   s.replica.Petname(g.Device),
 		}
 	}
 	return out, nil

@@ -56,6 +56,9 @@ type Options struct {
 	// SyncInterval is the mean time between sessions with one connected
 	// peer when nothing else causes one. Default 30s; negative turns it off.
 	SyncInterval time.Duration
+	// DeviceName is what this device calls itself to the members of a space
+	// it makes or joins. Default: the host's name.
+	DeviceName string
 	// Manual runs no session but those that Sync asks for, here or at a
 	// peer; Join and Sync dial, and peers are answered.
 	Manual bool
@@ -126,6 +129,11 @@ func (o *Options) validate(dir string) error {
 	}
 	if o.HeldBytes == 0 {
 		o.HeldBytes = 64 << 20
+	}
+	if o.DeviceName != "" {
+		if err := checkLabel(o.DeviceName); err != nil {
+			errs = append(errs, err)
+		}
 	}
 	if o.HeldBytes < 0 {
 		errs = append(errs, fmt.Errorf("held bytes: %d is negative", o.HeldBytes))

@@ -244,9 +244,10 @@ type Event struct {
 	Kind   EventKind
 	Device record.Key
 	Addr   string // of Connected
-	Space  *Space // of Synced and Failed
+	Space  *Space // of Synced, Failed and Joined
 	Report Report // of Synced, and as far as it got of Failed
 	Err    error  // of Failed
+	Words  string // of Joined: what the other device shows too
 }
 
 // EventKind says what happened.
@@ -257,6 +258,7 @@ const (
 	Disconnected EventKind = "disconnected"
 	Synced       EventKind = "synced" // a session ended with equal roots
 	Failed       EventKind = "failed" // a session did not
+	Joined       EventKind = "joined" // a device used a ticket of this one
 )
 
 // ended notes how a session with a peer went.

@@ -277,9 +277,9 @@ func TestTwoProcesses(t *testing.T) {
 			t.Fatalf("roots differ: %s and %s", rootA, rootB)
 		}
 	}
-	// Two grants; what each wrote; the conflicting pairs; the rewritten
+	// Two grants and two labels; what each wrote; the conflicting pairs; the rewritten
 	// document twice, since the old version is a's and only a may sweep it.
-	want := 2 + 15_000 + 14 + 1 + saidA + saidB
+	want := 4 + 15_000 + 14 + 1 + saidA + saidB
 	if got := strings.Fields(rootA)[1]; got != strconv.Itoa(want) {
 		t.Errorf("%s records, want %d: something is lost or doubled", got, want)
 	}

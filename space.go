@@ -48,7 +48,10 @@ func (r *Replica) CreateSpace(ctx context.Context, name string) (*Space, Recover
 	if err != nil {
 		return nil, RecoveryKey{}, fmt.Errorf("anabranch: create space: %w", err)
 	}
-	_, err = rows.Issue(ctx, root, r.now(), "/", newGrant(record.ID{}, record.Public(author), r.Device(), record.Admin))
+	granted, err := rows.Issue(ctx, root, r.now(), "/", newGrant(record.ID{}, record.Public(author), r.Device(), record.Admin))
+	if err == nil && r.ownLabel() != "" {
+		_, err = rows.Issue(ctx, author, r.now(), "/", newLabel(granted[0].ID, r.Device(), r.ownLabel()))
+	}
 	if err != nil {
 		return nil, RecoveryKey{}, fmt.Errorf("anabranch: create space: %w", err)
 	}

@@ -25,6 +25,8 @@ const (
 // PeerStatus is a member's device as seen from here.
 type PeerStatus struct {
 	Device    record.Key
+	Label     string // what the device is called in the space: show it quoted
+	Petname   string // this replica's own name for it
 	Role      record.Role
 	State     State
 	Reason    string // of Offline and Blocked
@@ -113,8 +115,11 @@ func (s *Space) Status(ctx context.Context) (SpaceStatus, error) {
 			readers[g.Device] = max(readers[g.Device], g.Role)
 		}
 	}
+	called := labels(state)
 	for device, role := range readers {
-		out.Peers = append(out.Peers, s.peerStatus(device, role, Root(root)))
+		p := s.peerStatus(device, role, Root(root))
+		p.Label, p.Petname = called[device], s.replica.Petname(device)
+		out.Peers = append(out.Peers, p)
 	}
 	slices.SortFunc(out.Peers, func(a, b PeerStatus) int { return a.Device.Compare(b.Device) })
 	return out, nil

@@ -1,0 +1,125 @@
+package anabranch
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"unicode"
+	"unicode/utf8"
+
+	"anabranch/record"
+	"anabranch/space"
+)
+
+// A device has two kinds of names. Its label is in the space, for everybody:
+// what the device calls itself, or what an admin called it; it is shown
+// quoted and never decides anything. Its petname is this replica's own, seen
+// by nobody else, and a command may be given it.
+
+// A label that names a device is a control record of the label type:
+//
+//	1 (names a device) | device key 32 | name, UTF-8, 1-64 bytes
+const labelsDevice = 1
+
+func newLabel(under record.ID, device record.Key, name string) record.ControlBody {
+	body := append([]byte{labelsDevice}, device[:]...)
+	return record.ControlBody{Type: record.LabelType, Under: under, Label: append(body, name...)}
+}
+
+// labels are the newest names of devices, by the control records that stand.
+func labels(state *space.State) map[record.Key]string {
+	out := map[record.Key]string{}
+	for _, v := range state.Control() { // oldest first, so the newest wins
+		c, err := record.ParseControl(v.Payload)
+		if err != nil || c.Type != record.LabelType || len(c.Label) < 1+32 || c.Label[0] != labelsDevice {
+			continue
+		}
+		if name := string(c.Label[33:]); checkLabel(name) == nil {
+			out[record.Key(c.Label[1:33])] = name
+		}
+	}
+	return out
+}
+
+// checkLabel accepts what may be shown as a device's name.
+func checkLabel(name string) error {
+	if name == "" || len(name) > maxNameBytes || !utf8.ValidString(name) {
+		return fmt.Errorf("anabranch: a device's name is 1 to %d bytes of UTF-8", maxNameBytes)
+	}
+	for _, c := range name {
+		if !unicode.IsPrint(c) {
+			return fmt.Errorf("anabranch: a device's name has no %q", c)
+		}
+	}
+	return nil
+}
+
+// ownLabel is what this device calls itself when it joins or makes a space.
+func (r *Replica) ownLabel() string {
+	name := r.options.DeviceName
+	if name == "" {
+		name, _ = os.Hostname()
+	}
+	if checkLabel(name) != nil {
+		return ""
+	}
+	return name
+}
+
+// Label gives a device a name that every member sees. ErrNotAuthorised
+// unless this device is an admin of the whole space.
+func (s *Space) Label(ctx context.Context, device record.Key, name string) error {
+	if err := checkLabel(name); err != nil {
+		return err
+	}
+	issuer, err := s.issuer("/")
+	if err != nil {
+		return err
+	}
+	_, err = s.rows.Issue(ctx, s.author(), s.replica.now(), "/", newLabel(issuer.ID, device, name))
+	return named(err)
+}
+
+func petnameFact(device record.Key) string { return "petname/" + device.String() }
+
+// SetPetname gives a device this replica's own name; "" takes it away.
+func (r *Replica) SetPetname(ctx context.Context, device record.Key, name string) error {
+	if name == "" {
+		return named(r.store.SetFact(ctx, petnameFact(device), nil))
+	}
+	if err := checkLabel(name); err != nil {
+		return err
+	}
+	return named(r.store.SetFact(ctx, petnameFact(device), []byte(name)))
+}
+
+// Petname is this replica's own name for a device, "" if it has none.
+func (r *Replica) Petname(device record.Key) string {
+	name, _, err := r.store.Fact(petnameFact(device))
+	if err != nil {
+		return ""
+	}
+	return string(name)
+}
+
+// Forget drops what is remembered of a device here: its petname, its
+// addresses, and when both last agreed. It takes no right away.
+func (r *Replica) Forget(ctx context.Context, device record.Key) error {
+	facts := []string{petnameFact(device), addrFact(device)}
+	for _, s := range r.all() {
+		facts = append(facts, agreedFact(s.ID(), device))
+	}
+	for _, fact := range facts {
+		if err := r.store.SetFact(ctx, fact, nil); err != nil {
+			return named(err)
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if p := r.peers[device]; p != nil {
+		p.mu.Lock()
+		clear(p.agreed)
+		p.mu.Unlock()
+	}
+	return nil
+}
