@@ -112,7 +112,7 @@ var remedies = []remedy{
 	{sentinel(anabranch.ErrIncompatible), exitIncompatible, "run the same version of anabranch on both devices"},
 	{sentinel(anabranch.ErrNewer), exitIncompatible, "run the newer anabranch that wrote this home"},
 	{typed[*anabranch.UnknownRuleError], exitIncompatible, "a newer anabranch may know the rule"},
-	{sentinel(anabranch.ErrDamaged), exitDamaged, `run "anabranch verify" to see what is wrong; keep a copy of the home before changing anything; what other devices hold comes back by joining again with a new home`},
+	{sentinel(anabranch.ErrDamaged), exitDamaged, `keep a copy of the home before changing anything; "anabranch verify" says what is wrong if the store opens at all; what other devices hold comes back by joining again with a new home`},
 	{sentinel(anabranch.ErrFailed), exitDamaged, `check the disk, then run the command again; whatever was reported as written is safe`},
 	{sentinel(anabranch.ErrNoSpace), exitNoSpace, `"anabranch space create NAME" makes one, "anabranch join" comes into one with a ticket, "anabranch space list" shows those here`},
 	{sentinel(anabranch.ErrTicket), exitRefused, `"anabranch invite" on the other device makes a new ticket`},

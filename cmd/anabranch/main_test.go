@@ -3,13 +3,13 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -34,6 +34,7 @@ func TestMain(m *testing.M) {
 //	down NAME                 interrupt it, and want exit code 0
 //	freeport VAR              set VAR to a loopback address that is free for UDP
 //	field VAR KEY             set VAR to a field of the last line of JSON on stdout
+//	flip PATTERN              invert a byte in the middle of every such file
 //	mask FROM TO              copy a file with IDs, times and the like masked
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -60,6 +61,7 @@ func TestScripts(t *testing.T) {
 			"down":     cmdDown,
 			"freeport": cmdFreeport,
 			"field":    cmdField,
+			"flip":     cmdFlip,
 			"mask":     cmdMask,
 		},
 	})
@@ -193,6 +195,20 @@ func cmdField(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv(args[0], fmt.Sprint(value))
 }
 
+func cmdFlip(ts *testscript.TestScript, _ bool, args []string) {
+	files, err := filepath.Glob(ts.MkAbs(args[0]))
+	ts.Check(err)
+	if len(files) == 0 {
+		ts.Fatalf("no file is %s", args[0])
+	}
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		ts.Check(err)
+		b[len(b)/3] ^= 0xff
+		ts.Check(os.WriteFile(file, b, 0o600))
+	}
+}
+
 // masks are what differs from run to run.
 var masks = []struct{ pattern, with string }{
 	{`anabranch-(ticket|root)-[a-z2-7]+`, `anabranch-$1-…`},
@@ -211,15 +227,4 @@ func cmdMask(ts *testscript.TestScript, _ bool, args []string) {
 		text = regexp.MustCompile(m.pattern).ReplaceAllString(text, m.with)
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(text), 0o600))
-}
-
-// inProcess runs one command line here, and returns what it wrote.
-func inProcess(ctx context.Context, a *app, args ...string) (code int, stdout, stderr string) {
-	var out, words bytes.Buffer
-	a.stdout, a.stderr = &out, &words
-	if a.stdin == nil {
-		a.stdin = strings.NewReader("")
-	}
-	code = a.run(ctx, args)
-	return code, out.String(), words.String()
 }

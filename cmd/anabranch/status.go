@@ -261,7 +261,7 @@ func (st standing) verdict() string {
 	case len(blocked) > 0:
 		return "Something is wrong with " + strings.Join(blocked, ", ") + ": see above."
 	case same == n:
-		return fmt.Sprintf("In sync with all %s.", count(n, "other device", "other devices"))
+		return fmt.Sprintf("In sync with %s.", all(n))
 	case agreed+same == n:
 		return fmt.Sprintf("Nothing has changed here since %s held the same; what has changed there is not known.", all(n))
 	}
