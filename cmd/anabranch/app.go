@@ -136,7 +136,7 @@ func (a *app) open(ctx context.Context, fresh bool, o anabranch.Options) (*anabr
 	if err != nil {
 		return nil, err
 	}
-	o.StateDir = state
+	o.StateDir, o.DeviceName = state, os.Getenv("ANABRANCH_DEVICE_NAME")
 	if !fresh {
 		if _, err := os.Stat(filepath.Join(home, "store")); errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("%w: nothing is kept in %s yet", anabranch.ErrNoSpace, home)

@@ -9,7 +9,7 @@ import (
 )
 
 // event is something that up says. Which fields are set depends on Event:
-// listening (device, addrs), connected, disconnected (peer, addr), synced
+// listening (device, addrs), joined (space, peer, addr, words), connected, disconnected (peer, addr), synced
 // (space, peer, received, sent, root, records), failed (space, peer, received,
 // sent, reason, repeated), stopped, unsaid (repeated).
 type event struct {
@@ -25,6 +25,7 @@ type event struct {
 	Sent     int      `json:"sent,omitempty"`
 	Root     string   `json:"root,omitempty"`
 	Records  uint64   `json:"records,omitempty"` // under the root
+	Words    string   `json:"words,omitempty"`   // which the device that joined shows too
 	Reason   string   `json:"reason,omitempty"`
 	Repeated int      `json:"repeated,omitempty"` // failures, or events, that went unsaid
 
@@ -40,6 +41,8 @@ func (e event) words() string {
 	switch e.Event {
 	case "connected":
 		return fmt.Sprintf("%s connected (%s)", peer, e.Addr)
+	case "joined":
+		return fmt.Sprintf("%q joined by %s (%s); it shows the words %s", e.Space, peer, e.Addr, e.Words)
 	case "disconnected":
 		return fmt.Sprintf("%s disconnected", peer)
 	case "synced":
@@ -96,6 +99,9 @@ func (n *narrator) tell(now time.Time, e anabranch.Event) (event, bool) {
 	}
 	out := event{Event: string(e.Kind), Peer: e.Device.String(), Addr: e.Addr}
 	switch e.Kind {
+	case anabranch.Joined:
+		out.Space, out.Words = e.Space.Name(), e.Words
+		return out, true
 	case anabranch.Connected:
 		n.addrs[e.Device] = e.Addr
 		return out, true
@@ -103,6 +109,9 @@ func (n *narrator) tell(now time.Time, e anabranch.Event) (event, bool) {
 		out.Addr = n.addrs[e.Device]
 		delete(n.addrs, e.Device)
 		return out, true
+	case anabranch.Synced, anabranch.Failed:
+	default:
+		return event{}, false
 	}
 	out.Space, out.Received, out.Sent = e.Space.Name(), e.Report.RecordsIn, e.Report.RecordsOut
 	out.moved = moved(e.Report)

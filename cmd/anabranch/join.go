@@ -19,6 +19,7 @@ type joinJSON struct {
 	Device  string `json:"device"`
 	Author  string `json:"author"`
 	Inviter string `json:"inviter"`
+	Words   string `json:"words"`  // which the inviter shows too
 	InSync  bool   `json:"inSync"` // the roots were compared and equal
 	Root    string `json:"root"`
 	Records uint64 `json:"records"`
@@ -89,6 +90,7 @@ func (a *app) ticketText(ctx context.Context, args []string) (string, error) {
 // joined waits for the first session and says what it brought.
 func (a *app) joined(ctx context.Context, r *anabranch.Replica, s *anabranch.Space, t anabranch.Ticket, noWait bool) error {
 	a.say("joined; the space is called %q here, and this device is %s", s.Name(), short(r.Device()))
+	a.say("the inviter shows the same words, if nobody stands between: %s", t.Words(r.Device()))
 	var failed error
 	if !noWait {
 		a.say("waiting for the records")
@@ -109,6 +111,7 @@ func (a *app) joined(ctx context.Context, r *anabranch.Replica, s *anabranch.Spa
 			Device:  r.Device().String(),
 			Author:  s.Author().String(),
 			Inviter: t.Inviter.String(),
+			Words:   t.Words(r.Device()),
 			InSync:  settled,
 			Root:    root.String(),
 			Records: n,

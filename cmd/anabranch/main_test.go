@@ -51,6 +51,7 @@ func TestScripts(t *testing.T) {
 				env.Setenv(v, dir)
 			}
 			env.Setenv("ANABRANCH_LISTEN", "127.0.0.1:0")
+			env.Setenv("ANABRANCH_DEVICE_NAME", "attic")
 			env.Values["running"] = map[string]*running{}
 			return nil
 		},
@@ -100,7 +101,7 @@ func cmdUp(ts *testscript.TestScript, _ bool, args []string) {
 		ended: make(chan struct{}),
 	}
 	up.cmd.Dir = ts.MkAbs(".")
-	for _, v := range []string{"PATH", "HOME", "TMPDIR", "XDG_RUNTIME_DIR", "ANABRANCH_LISTEN", "ANABRANCH_HOME"} {
+	for _, v := range []string{"PATH", "HOME", "TMPDIR", "XDG_RUNTIME_DIR", "ANABRANCH_LISTEN", "ANABRANCH_HOME", "ANABRANCH_DEVICE_NAME"} {
 		up.cmd.Env = append(up.cmd.Env, v+"="+ts.Getenv(v))
 	}
 	var err error

@@ -17,6 +17,8 @@ type memberJSON struct {
 	Schema    string `json:"schema"` // anabranch.member/1
 	Device    string `json:"device"`
 	Author    string `json:"author"`
+	Label     string `json:"label,omitempty"`   // what it is called in the space
+	Petname   string `json:"petname,omitempty"` // this replica's own name for it
 	Role      string `json:"role"`
 	Area      string `json:"area"`
 	Grant     string `json:"grant"`
@@ -40,9 +42,9 @@ func newMembers(a *app) *cobra.Command {
 				if a.json {
 					return a.membersJSON(members)
 				}
-				table := [][]string{{"DEVICE", "AUTHOR", "ROLE", "AREA", "SINCE", "NOTE"}}
+				table := [][]string{{"DEVICE", "NAME", "AUTHOR", "ROLE", "AREA", "SINCE", "NOTE"}}
 				for _, m := range members {
-					table = append(table, []string{short(m.Device), short(m.Author), m.Role.String(), m.Area, clock(m.Since), memberNote(m)})
+					table = append(table, []string{short(m.Device), called(m.Petname, m.Label), short(m.Author), m.Role.String(), m.Area, clock(m.Since), memberNote(m)})
 				}
 				return a.rows(table)
 			})
@@ -57,6 +59,8 @@ func (a *app) membersJSON(members []anabranch.Member) error {
 			Schema:  "anabranch.member/1",
 			Device:  m.Device.String(),
 			Author:  m.Author.String(),
+			Label:   m.Label,
+			Petname: m.Petname,
 			Role:    m.Role.String(),
 			Area:    m.Area,
 			Grant:   m.Grant.String(),
@@ -72,6 +76,18 @@ func (a *app) membersJSON(members []anabranch.Member) error {
 		}
 	}
 	return nil
+}
+
+// called is a device's name: this replica's own as it is, or the label that
+// the space has for it, quoted, since anybody may have chosen that.
+func called(petname, label string) string {
+	switch {
+	case petname != "":
+		return petname
+	case label != "":
+		return fmt.Sprintf("%q", label)
+	}
+	return "-"
 }
 
 func memberNote(m anabranch.Member) string {

@@ -45,6 +45,8 @@ type futureJSON struct {
 
 type peerJSON struct {
 	Device    string `json:"device"`
+	Label     string `json:"label,omitempty"`
+	Petname   string `json:"petname,omitempty"`
 	Role      string `json:"role"`
 	State     string `json:"state"` // in_sync, syncing, ahead, unknown, offline, blocked
 	Reason    string `json:"reason,omitempty"`
@@ -158,6 +160,8 @@ func (st standing) json() statusJSON {
 	for _, p := range st.Peers {
 		view := peerJSON{
 			Device:    p.Device.String(),
+			Label:     p.Label,
+			Petname:   p.Petname,
 			Role:      p.Role.String(),
 			State:     string(p.State),
 			Reason:    plainText(p.Reason),
@@ -205,7 +209,7 @@ func (st standing) lines() []string {
 		add("future", "%s by %s is dated %s, %s", v.Path, short(v.Author), clock(microTime(v.Time)), ago(microTime(v.Time), st.now))
 	}
 	for _, p := range st.Peers {
-		add("peer", "%s, %s: %s", short(p.Device), p.Role, st.peer(p))
+		add("peer", "%s %s, %s: %s", short(p.Device), called(p.Petname, p.Label), p.Role, st.peer(p))
 	}
 	return append(out, "  "+st.verdict())
 }

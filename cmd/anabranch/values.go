@@ -128,9 +128,15 @@ func peerFlag(text string) (device, addr string, err error) {
 	return device, addr, checkedAddrs("peer", []string{addr})
 }
 
-// device finds the one member that a hexadecimal prefix of at least six
-// characters names, by device key.
+// findDevice finds the one member that this replica's own name for it names,
+// or a hexadecimal prefix of its device key, of at least six characters.
+// Labels name nobody: anybody may have chosen them.
 func findDevice(members []anabranch.Member, prefix string) (record.Key, error) {
+	for _, m := range members {
+		if m.Petname != "" && m.Petname == prefix {
+			return m.Device, nil
+		}
+	}
 	return findKey(members, prefix, "device", func(m anabranch.Member) record.Key { return m.Device })
 }
 
