@@ -167,6 +167,7 @@ func BenchmarkWrite(b *testing.B) {
 			defer s.Close()
 			sp := createSpace(b, s)
 			grant(b, sp, 1, record.Writer, "/")
+			author := key(1)
 			var left atomic.Int64
 			left.Store(int64(b.N))
 			b.ResetTimer()
@@ -174,7 +175,7 @@ func BenchmarkWrite(b *testing.B) {
 			for c := range callers {
 				group.Go(func() {
 					for i := 0; left.Add(-1) >= 0; i++ {
-						if _, err := sp.Write(ctx, key(1), 1, Draft{Kind: record.Doc, Path: fmt.Sprintf("/%d/%d", c, i), Payload: make([]byte, 60)}); err != nil {
+						if _, err := sp.Write(ctx, author, 1, Draft{Kind: record.Doc, Path: fmt.Sprintf("/%d/%d", c, i), Payload: make([]byte, 60)}); err != nil {
 							b.Error(err)
 							return
 						}
@@ -185,6 +186,41 @@ func BenchmarkWrite(b *testing.B) {
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "puts/s")
 		})
 	}
+}
+
+// BenchmarkOverwrite is one path written again and again, swept every 256
+// writes: the worst there is for the path order.
+func BenchmarkOverwrite(b *testing.B) {
+	s, err := Open(b.TempDir(), Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	sp := createSpace(b, s)
+	grant(b, sp, 1, record.Writer, "/")
+	author := key(1)
+	for b.Loop() {
+		if _, err := sp.Write(ctx, author, 1, Draft{Kind: record.Doc, Path: "/counter", Payload: make([]byte, 60)}); err != nil {
+			b.Fatal(err)
+		}
+		if sp.PendingKills() >= 256 {
+			if _, err := sp.Sweep(ctx, author, 1); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	start := time.Now()
+	for range 100 {
+		v, err := sp.Snapshot()
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := v.Resolve("/counter", 1); err != nil {
+			b.Fatal(err)
+		}
+		v.Close()
+	}
+	b.ReportMetric(float64(time.Since(start).Microseconds())/100, "µs/read")
 }
 
 // BenchmarkCommit is received batches of 1000 records of 20 authors.

@@ -198,11 +198,19 @@ func TestSweepSpares(t *testing.T) {
 		if _, err := snapshot(t, sp).Get(del.ID); err != nil {
 			t.Fatal(err)
 		}
+		// A later doc of the same author hides what the delete hid.
+		write(t, sp, 1, doc(false))
+		sweep(t, sp, 1, 1)
+		del = write(t, sp, 1, doc(true))
+		sweep(t, sp, 1, 1)
 		// A sealed grant still stands; nothing goes.
 		if _, err := sp.Issue(ctx, key(rootKey), 20, "/", sealBody(record.ID{}, g.ID)); err != nil {
 			t.Fatal(err)
 		}
 		sweep(t, sp, 1, 0)
+		if _, err := snapshot(t, sp).Get(del.ID); err != nil {
+			t.Fatal(err)
+		}
 	})
 	t.Run("a delete until the others are gone", func(t *testing.T) {
 		_, sp := memoryStore(t, Options{})

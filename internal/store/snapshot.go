@@ -337,14 +337,14 @@ func (v *Snapshot) Filter(sweeps []*record.Verified) (*Snapshot, error) {
 		if !known {
 			continue
 		}
-		members, err := v.space.selected(rows, a, &ch.Selectors[i])
+		err := v.space.selected(rows, a, &ch.Selectors[i], func(n uint64, r *record.Verified) error {
+			if st.law.Judge(r) != space.Member {
+				remove(r, n)
+			}
+			return nil
+		})
 		if err != nil {
 			return nil, err
-		}
-		for _, m := range members {
-			if st.law.Judge(m.record) != space.Member {
-				remove(m.record, m.n)
-			}
 		}
 	}
 	v.view.refs.Add(1)

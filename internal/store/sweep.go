@@ -139,32 +139,59 @@ func (w *work) sweepPayload(author record.Key, at dot, blocks map[dot][]byte) []
 // pend notes the author's other docs at a path as superfluous, now that a
 // newer one was written here with knowledge of them; a delete too, which the
 // next sweep takes if nobody else writes there.
+//
+// It goes from the newest doc down to the first that is noted already: below
+// lies what earlier writes noted. What another lane of the author brought in
+// below that is noted by the first write after the next sweep.
 func (w *work) pend(r *record.Verified) error {
 	a := w.c.author(r.Author)
-	noted := make(map[uint64]bool)
-	prefix := killPrefix(w.s, a, r.Path)
-	err := each(w.c.tx, prefix, successor(prefix), func(x row) error {
-		noted[beU64(x.key[len(x.key)-8:])] = true
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	docs := kindPrefix(w.s, r.Path, record.Doc)
-	return each(w.c.tx, docs, successor(docs), func(x row) error {
-		e, err := decodePath(x.key, x.value)
-		if err != nil || e.author != a || noted[e.n] {
+	lo := kindPrefix(w.s, r.Path, record.Doc)
+	hi := successor(lo)
+	for {
+		x, err := w.c.tx.last(lo, hi)
+		if err != nil || x.key == nil {
 			return err
+		}
+		hi = x.key
+		e, err := decodePath(x.key, x.value)
+		if err != nil {
+			return err
+		}
+		if e.author != a {
+			continue
+		}
+		key := killKey(w.s, a, r.Path, e.time, e.n)
+		b, err := w.c.tx.get(key)
+		if err != nil {
+			return err
+		}
+		if b != nil {
+			return w.unspare(row{key, b})
 		}
 		v, err := w.space.readArrival(w.c.tx, e.n)
-		if err != nil || v.ID == r.ID && !r.Deleted {
+		if err != nil {
 			return err
 		}
+		if v.ID == r.ID && !r.Deleted {
+			continue
+		}
 		k := killEntry{lane: v.Lane, number: v.Seq, state: killWaits}
-		w.c.tx.set(killKey(w.s, a, r.Path, e.time, e.n), k.value())
+		w.c.tx.set(key, k.value())
 		w.pending++
-		return nil
-	})
+	}
+}
+
+// unspare makes a spared delete wait for the next sweep: a later doc of its
+// author hides what it hid.
+func (w *work) unspare(x row) error {
+	k, err := decodeKill(x)
+	if err != nil || k.state != killSpared {
+		return err
+	}
+	k.state = killWaits
+	w.c.tx.set(k.key, k.value())
+	w.pending++
+	return nil
 }
 
 // unpend forgets that a doc is superfluous.

@@ -257,22 +257,19 @@ func (w *work) rejudge(sel *space.Selector, authority bool) error {
 	if !known {
 		return nil
 	}
-	members, err := w.space.selected(w.c.tx, a, sel)
-	if err != nil {
-		return err
-	}
-	for _, m := range members {
-		if v := w.judge(m.record); v != space.Member {
-			if err := w.leave(m.record, m.n, v); err != nil {
-				return err
-			}
-			if _, err := w.place(m.record, v); err != nil {
-				return err
-			}
+	err := w.space.selected(w.c.tx, a, sel, func(n uint64, r *record.Verified) error {
+		v := w.judge(r)
+		if v == space.Member {
+			return nil
 		}
-	}
-	if !authority {
-		return nil
+		if err := w.leave(r, n, v); err != nil {
+			return err
+		}
+		_, err := w.place(r, v)
+		return err
+	})
+	if err != nil || !authority {
+		return err
 	}
 	for _, table := range []byte{tableHeldBy, tableTrashBy} {
 		if err := w.rejudgeOutside(table, a, sel); err != nil {
@@ -311,16 +308,10 @@ func (w *work) rejudgeOutside(table byte, a uint32, sel *space.Selector) error {
 	})
 }
 
-// found is a member and its arrival number.
-type found struct {
-	n      uint64
-	record *record.Verified
-}
-
-// selected reads the member data records that a selector names: seeks in the
-// dot order, never a scan of more than the author's lanes in question.
-func (sp *Space) selected(r reader, a uint32, sel *space.Selector) ([]found, error) {
-	var out []found
+// selected reads the member data records that a selector names, with their
+// arrival numbers: seeks in the dot order, never a scan of more than the
+// author's lanes in question. fn may take the record out of the set.
+func (sp *Space) selected(r reader, a uint32, sel *space.Selector, fn func(n uint64, r *record.Verified) error) error {
 	take := func(lo, hi []byte) error {
 		return each(r, lo, hi, func(x row) error {
 			d, err := decodeDot(x.key)
@@ -328,41 +319,27 @@ func (sp *Space) selected(r reader, a uint32, sel *space.Selector) ([]found, err
 				return err
 			}
 			v, err := sp.readArrival(r, d.n)
-			if err != nil {
+			if err != nil || !sel.Covers(&v.Record) {
 				return err
 			}
-			if record.Covers(sel.Area, v.Path) {
-				out = append(out, found{d.n, v})
-			}
-			return nil
+			return fn(d.n, v)
 		})
 	}
 	prefix := u32(tableKey(tableDot, sp.number, 24), a)
-	switch {
-	case sel.Lane == 0 && sel.Numbers == nil:
-		return out, take(prefix, successor(prefix))
-	case sel.Lane == 0:
-		all := space.Selector{Author: sel.Author, Area: sel.Area}
-		members, err := sp.selected(r, a, &all)
-		for _, m := range members {
-			if sel.Covers(&m.record.Record) {
-				out = append(out, m)
-			}
-		}
-		return out, err
+	if sel.Lane != 0 {
+		prefix = u64(prefix, sel.Lane)
 	}
-	prefix = u64(prefix, sel.Lane)
-	if sel.Numbers == nil {
-		return out, take(prefix, successor(prefix))
+	if sel.Lane == 0 || sel.Numbers == nil {
+		return take(prefix, successor(prefix))
 	}
 	for _, span := range sel.Numbers {
 		lo := dotPrefix(sp.number, a, sel.Lane, span.First)
 		hi := successor(dotPrefix(sp.number, a, sel.Lane, span.Last))
 		if err := take(lo, hi); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return out, nil
+	return nil
 }
 
 // advance keeps a lane's row: its highest number, and its first fork.
