@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -297,6 +298,84 @@ func TestVerifyFindsPlantedDamage(t *testing.T) {
 			plant(t, s, change{key: k}, change(x))
 		}
 		verifyClean(t, sp)
+	}
+}
+
+// TestGarbageRowsNeverPanic plants rows of any length and content: whatever
+// the store is asked, it answers or says that it is damaged.
+func TestGarbageRowsNeverPanic(t *testing.T) {
+	for seed := range uint64(12) {
+		rng := rand.New(rand.NewPCG(seed, 9))
+		o := Options{FS: vfs.NewMem(), HeldBytes: 4000, departures: 3}
+		s, sp := mixed(t, o)
+		rest := world(t, sp, rng, true)
+		var tables []byte
+		for table := range tableNames {
+			if table != tableMeta && table != tableFact {
+				tables = append(tables, table)
+			}
+		}
+		slices.Sort(tables)
+		for range 6 {
+			table := tables[rng.IntN(len(tables))]
+			lo := tableKey(table, sp.number, 0)
+			if table == tableAuthor || table == tableSpace {
+				lo = lo[:1]
+			}
+			rows, _, err := s.engine.chunk(lo, successor(lo), 200)
+			if err != nil {
+				t.Fatal(err)
+			}
+			x := row{append(lo, 1, 2, 3), []byte{4}}
+			if len(rows) > 0 {
+				x = rows[rng.IntN(len(rows))]
+			}
+			k, b := append([]byte{}, x.key...), append([]byte{}, x.value...)
+			switch rng.IntN(4) {
+			case 0:
+				k = append(k, byte(rng.Uint32()))
+			case 1:
+				k = k[:min(len(lo), len(k))+rng.IntN(max(1, len(k)-len(lo)))]
+			case 2:
+				b = b[:rng.IntN(len(b)+1)]
+			case 3:
+				b = append(b, byte(rng.Uint32()))
+			}
+			plant(t, s, change{k, b})
+		}
+		ask := func() {
+			v := snapshot(t, sp)
+			for range v.List(Query{Order: Path}) {
+			}
+			for range v.List(Query{Order: Newest, Prefix: "/a"}) {
+			}
+			for range v.Since(0) {
+			}
+			v.Forks()
+			v.Docs("/a")
+			v.Filter(rest)
+			v.Close()
+			sp.Write(ctx, key(6), 5, Draft{Kind: record.Doc, Path: "/a"})
+			sp.Sweep(ctx, key(6), 5)
+			sp.Commit(ctx, rest)
+			if _, err := sp.Verify(ctx, nil); err != nil && !errors.Is(err, ErrDamaged) {
+				t.Fatalf("seed %d: %v", seed, err)
+			}
+		}
+		ask()
+		s.Close()
+		s, err := Open("store", o)
+		if err != nil {
+			if !errors.Is(err, ErrDamaged) {
+				t.Fatalf("seed %d: %v", seed, err)
+			}
+			continue
+		}
+		if again, ok := s.Space(sp.id); ok {
+			sp = again
+			ask()
+		}
+		s.Close()
 	}
 }
 

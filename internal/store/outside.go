@@ -47,6 +47,9 @@ func (w *work) evict() error {
 			if w.others <= w.c.store.options.HeldBytes {
 				return nil
 			}
+			if len(x.value) != 32 {
+				return damagedRow(x.key, "%d bytes", len(x.value))
+			}
 			key := idKey(tableHeld, w.s, record.ID(x.value))
 			b, err := w.c.tx.get(key)
 			if err != nil {

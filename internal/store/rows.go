@@ -71,7 +71,7 @@ func stamped(stamp uint64, record []byte) []byte {
 }
 
 func (sp *Space) decodeStamped(key, value []byte) (uint64, *record.Verified, error) {
-	if len(value) < 8 {
+	if len(key) != 37 || len(value) < 8 {
 		return 0, nil, damagedRow(key, "%d bytes", len(value))
 	}
 	r, err := record.Restore(sp.id, value[8:])

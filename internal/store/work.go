@@ -287,6 +287,9 @@ func (w *work) rejudgeOutside(table byte, a uint32, sel *space.Selector) error {
 	}
 	lo := u32(tableKey(table, w.s, 4), a)
 	return each(w.c.tx, lo, successor(lo), func(x row) error {
+		if len(x.key) != 41 {
+			return damagedRow(x.key, "%d bytes", len(x.key))
+		}
 		key := idKey(from, w.s, record.ID(x.key[9:]))
 		b, err := w.c.tx.get(key)
 		if err != nil || b == nil {
@@ -391,6 +394,9 @@ func (w *work) trim() error {
 		for _, x := range rows {
 			if w.gone <= most {
 				break // a chunk may hold more than was asked for
+			}
+			if len(x.key) != 13 {
+				return damagedRow(x.key, "%d bytes", len(x.key))
 			}
 			w.c.tx.delete(x.key)
 			w.gone--
