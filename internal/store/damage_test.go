@@ -122,7 +122,7 @@ func TestBitFlips(t *testing.T) {
 		rng := rand.New(rand.NewPCG(1, 2))
 		refused, harmless, tail := 0, 0, 0
 		for _, name := range names {
-			for range 6 {
+			for range 4 {
 				copied := vfs.NewMem()
 				if !copyFlipped(t, image, copied, names, name, rng) {
 					break

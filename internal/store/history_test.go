@@ -260,7 +260,7 @@ func checkWritten(t *testing.T, r *record.Verified, before []*record.Verified) {
 }
 
 func TestRandomHistories(t *testing.T) {
-	rounds := 30
+	rounds := 20
 	if testing.Short() {
 		rounds = 8
 	}
