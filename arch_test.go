@@ -59,7 +59,12 @@ var plan = map[string]room{
 		may:  []string{"record", "space", "reconcile", "sketch", "merkle", "blob"},
 		deps: []string{"github.com/cockroachdb/pebble/v2", "github.com/tidwall/btree", "golang.org/x/sys"},
 	},
-	"internal/mesh": {deps: []string{"github.com/libp2p/go-libp2p", "github.com/multiformats", "github.com/quic-go/quic-go"}},
+	"internal/mesh": {deps: []string{
+		"github.com/libp2p/go-libp2p", "github.com/multiformats", "github.com/quic-go/quic-go",
+		"github.com/libp2p/go-yamux/v5",                  // pings on TCP connections, and why one ended
+		"golang.org/x/net/dns/dnsmessage",                // the packets of multicast DNS
+		"golang.org/x/net/ipv4", "golang.org/x/net/ipv6", // multicast on each interface
+	}},
 
 	// Second floor: the front door introduces the rooms below to each other.
 	".": {may: slices.Concat(ground, []string{"internal/engine", "internal/session", "internal/store", "internal/mesh", "internal/model", "internal/sim"})},

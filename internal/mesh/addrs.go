@@ -14,18 +14,32 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 )
 
-// An address of ours is "ip:port" and means QUIC on that UDP port. When TCP
-// joins it, the same port serves both, and the translation to multiaddrs
-// below will return one for each.
+// An address of ours is "ip:port" and means QUIC on that UDP port and Noise on
+// that TCP port.
 
-// multiaddrOf returns /ip4|ip6/…/udp/port/quic-v1.
-func multiaddrOf(a netip.AddrPort) (ma.Multiaddr, error) {
+// multiaddrOf returns /ip4|ip6/…/udp/port/quic-v1 or /ip4|ip6/…/tcp/port.
+func multiaddrOf(transport string, a netip.AddrPort) (ma.Multiaddr, error) {
 	ip := a.Addr().Unmap()
 	family := "ip6"
 	if ip.Is4() {
 		family = "ip4"
 	}
-	return ma.NewMultiaddr(fmt.Sprintf("/%s/%s/udp/%d/quic-v1", family, ip.WithZone(""), a.Port()))
+	rest := "udp/%d/quic-v1"
+	if transport == TCP {
+		rest = "tcp/%d"
+	}
+	return ma.NewMultiaddr(fmt.Sprintf("/%s/%s/"+rest, family, ip.WithZone(""), a.Port()))
+}
+
+// transportOf says which of ours a multiaddr is for.
+func transportOf(m ma.Multiaddr) string {
+	if m == nil {
+		return ""
+	}
+	if _, err := m.ValueForProtocol(ma.P_TCP); err == nil {
+		return TCP
+	}
+	return QUIC
 }
 
 // addrPortOf is the inverse; it fails for addresses we do not make.
@@ -38,7 +52,9 @@ func addrPortOf(m ma.Multiaddr) (netip.AddrPort, bool) {
 	}
 	port, err := m.ValueForProtocol(ma.P_UDP)
 	if err != nil {
-		return netip.AddrPort{}, false
+		if port, err = m.ValueForProtocol(ma.P_TCP); err != nil {
+			return netip.AddrPort{}, false
+		}
 	}
 	a, err := netip.ParseAddrPort(net.JoinHostPort(host, port))
 	return a, err == nil
@@ -143,16 +159,24 @@ func interfaceAddrs() []netip.Addr {
 	return out
 }
 
-// resolve turns the addresses given to Open into multiaddrs, looking names up.
-// What cannot be turned is an attempt that failed.
-func resolve(ctx context.Context, addrs []string) (targets []ma.Multiaddr, failed []Attempt) {
+// targets returns the multiaddrs to dial, one per address and transport.
+func (h *host) targets(addrs []netip.AddrPort) (out []ma.Multiaddr) {
+	for _, a := range addrs {
+		for _, t := range h.o.Transports {
+			if m, err := multiaddrOf(t, a); err == nil {
+				out = append(out, m)
+			}
+		}
+	}
+	return out
+}
+
+// resolve looks up the names among the addresses given to Open. What leads
+// nowhere is an attempt that failed.
+func resolve(ctx context.Context, addrs []string) (found []netip.AddrPort, failed []Attempt) {
 	add := func(a netip.AddrPort) {
-		m, err := multiaddrOf(a)
-		switch {
-		case err != nil:
-			failed = append(failed, Attempt{Addr: a.String(), Err: err})
-		case len(targets) < maxDialAddrs && !ma.Contains(targets, m):
-			targets = append(targets, m)
+		if a = netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port()); len(found) < maxDialAddrs && !slices.Contains(found, a) {
+			found = append(found, a)
 		}
 	}
 	for _, s := range addrs {
@@ -175,15 +199,16 @@ func resolve(ctx context.Context, addrs []string) (targets []ma.Multiaddr, faile
 			failed = append(failed, Attempt{Addr: s, Err: err})
 		}
 		for _, ip := range ips {
-			add(netip.AddrPortFrom(ip.Unmap(), uint16(port)))
+			add(netip.AddrPortFrom(ip, uint16(port)))
 		}
 	}
-	return targets, failed
+	return found, failed
 }
 
 // stagger schedules the dials of one peer's addresses: loopback and private
 // ones first, then IPv6 before IPv4 as RFC 8305 prefers, each dialStagger
-// after the one before it.
+// after the one before it. TCP at an address starts that much after QUIC
+// there, together with QUIC at the next.
 func stagger(addrs []ma.Multiaddr) []network.AddrDelay {
 	rank := func(m ma.Multiaddr) int {
 		a, ok := addrPortOf(m)
@@ -202,9 +227,23 @@ func stagger(addrs []ma.Multiaddr) []network.AddrDelay {
 	}
 	sorted := slices.Clone(addrs)
 	slices.SortStableFunc(sorted, func(a, b ma.Multiaddr) int { return rank(a) - rank(b) })
+	turns := make(map[netip.AddrPort]int) // of an address, from 0
+	both := make(map[netip.AddrPort]bool) // QUIC is tried there too
+	for _, m := range sorted {
+		a, _ := addrPortOf(m)
+		if _, ok := turns[a]; !ok {
+			turns[a] = len(turns)
+		}
+		both[a] = both[a] || transportOf(m) == QUIC
+	}
 	out := make([]network.AddrDelay, len(sorted))
 	for i, m := range sorted {
-		out[i] = network.AddrDelay{Addr: m, Delay: dialStagger * time.Duration(i)}
+		a, _ := addrPortOf(m)
+		turn := turns[a]
+		if both[a] && transportOf(m) == TCP {
+			turn++
+		}
+		out[i] = network.AddrDelay{Addr: m, Delay: dialStagger * time.Duration(turn)}
 	}
 	return out
 }

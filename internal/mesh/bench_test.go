@@ -6,17 +6,19 @@ import (
 	"testing"
 )
 
-// benchHosts returns two hosts on loopback QUIC, or in memory.
-func benchHosts(b *testing.B, real bool) (Host, Host) {
+var twins = []string{QUIC, TCP, Memory}
+
+// benchHosts returns two hosts on loopback over the transport.
+func benchHosts(b *testing.B, transport string) (Host, Host) {
 	b.Helper()
 	var hosts [2]Host
 	n := NewNetwork()
 	for i := range hosts {
-		if !real {
+		if transport == Memory {
 			hosts[i] = n.Host(publicOf(i), everyone)
 			continue
 		}
-		h, err := New(Options{Key: deviceKey(i), Gate: everyone, Listen: []string{"127.0.0.1:0"}})
+		h, err := New(Options{Key: deviceKey(i), Gate: everyone, Listen: []string{"127.0.0.1:0"}, Transports: []string{transport}})
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -40,9 +42,9 @@ func benchOpen(b *testing.B, from, to Host, protocol string) Stream {
 }
 
 func BenchmarkEcho(b *testing.B) {
-	for _, real := range []bool{true, false} {
-		b.Run(twinName(real), func(b *testing.B) {
-			x, y := benchHosts(b, real)
+	for _, transport := range twins {
+		b.Run(transport, func(b *testing.B) {
+			x, y := benchHosts(b, transport)
 			y.Handle("echo", echo)
 			s := benchOpen(b, x, y, "echo")
 			defer s.Close()
@@ -61,9 +63,9 @@ func BenchmarkEcho(b *testing.B) {
 
 // BenchmarkOpen is a new stream on a standing connection, with one echo.
 func BenchmarkOpen(b *testing.B) {
-	for _, real := range []bool{true, false} {
-		b.Run(twinName(real), func(b *testing.B) {
-			x, y := benchHosts(b, real)
+	for _, transport := range twins {
+		b.Run(transport, func(b *testing.B) {
+			x, y := benchHosts(b, transport)
 			y.Handle("echo", echo)
 			benchOpen(b, x, y, "echo").Close()
 			body := make([]byte, 64)
@@ -83,19 +85,23 @@ func BenchmarkOpen(b *testing.B) {
 
 // BenchmarkConnect is a dial with its handshake, a stream and the end of both.
 func BenchmarkConnect(b *testing.B) {
-	x, y := benchHosts(b, true)
-	y.Handle("echo", echo)
-	for b.Loop() {
-		benchOpen(b, x, y, "echo").Close()
-		x.Disconnect(y.Self())
+	for _, transport := range []string{QUIC, TCP} {
+		b.Run(transport, func(b *testing.B) {
+			x, y := benchHosts(b, transport)
+			y.Handle("echo", echo)
+			for b.Loop() {
+				benchOpen(b, x, y, "echo").Close()
+				x.Disconnect(y.Self())
+			}
+		})
 	}
 }
 
 func BenchmarkThroughput(b *testing.B) {
-	for _, real := range []bool{true, false} {
+	for _, transport := range twins {
 		for _, size := range []int{4 << 10, 128 << 10} {
-			b.Run(fmt.Sprintf("%s/frame=%dKiB", twinName(real), size>>10), func(b *testing.B) {
-				x, y := benchHosts(b, real)
+			b.Run(fmt.Sprintf("%s/frame=%dKiB", transport, size>>10), func(b *testing.B) {
+				x, y := benchHosts(b, transport)
 				y.Handle("sink", func(s Stream) {
 					defer s.Close()
 					for {
@@ -121,11 +127,4 @@ func BenchmarkThroughput(b *testing.B) {
 			})
 		}
 	}
-}
-
-func twinName(real bool) string {
-	if real {
-		return "quic"
-	}
-	return "memory"
 }

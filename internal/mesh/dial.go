@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
@@ -13,6 +15,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/libp2p/go-libp2p/core/sec"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
+	"github.com/libp2p/go-yamux/v5"
 	"github.com/multiformats/go-multistream"
 	"github.com/quic-go/quic-go"
 )
@@ -22,8 +25,8 @@ const (
 	// RFC 8305 (happy eyeballs). One that fails passes the turn at once.
 	dialStagger = 250 * time.Millisecond
 	// reusePatience is how long a standing connection may be silent after we
-	// asked for a stream on it before it is taken for dead. A QUIC
-	// connection discovers that by itself only after 30 s.
+	// asked for a stream on it before it is taken for dead. The heartbeat
+	// may discover that only after 20 s.
 	reusePatience = 3 * time.Second
 )
 
@@ -93,7 +96,8 @@ func (h *host) dial(ctx context.Context, key Key, addrs []string) (network.Conn,
 	if err != nil {
 		return nil, nil, err
 	}
-	targets, attempts := resolve(ctx, addrs)
+	found, attempts := resolve(ctx, addrs)
+	targets := h.targets(found)
 	if len(targets) == 0 {
 		if len(attempts) == 0 {
 			return nil, nil, errNoAddress
@@ -106,35 +110,65 @@ func (h *host) dial(ctx context.Context, key Key, addrs []string) (network.Conn,
 	// The swarm's own backoff (5 s to 5 min per address) does not apply to
 	// direct dials: when to retry is the caller's decision.
 	ctx = network.WithForceDirectDial(ctx, "")
-	limit := h.o.DialTimeout + time.Duration(len(targets))*dialStagger
+	limit := h.o.DialTimeout + time.Duration(len(found)+1)*dialStagger
 	conn, err := h.swarm.DialPeer(network.WithDialPeerTimeout(ctx, limit), id)
 	if err == nil {
 		return conn, nil, nil
 	}
 	var failed *swarm.DialError
 	if errors.As(err, &failed) && len(failed.DialErrors) > 0 {
-		for _, e := range failed.DialErrors {
-			attempts = append(attempts, attemptOf(e, h.o.DialTimeout))
+		for _, a := range found {
+			if attempt, ok := attemptOf(a, failed.DialErrors, h.o.DialTimeout); ok {
+				attempts = append(attempts, attempt)
+			}
 		}
 		return nil, attempts, nil
 	}
-	for _, t := range targets {
-		attempts = append(attempts, Attempt{Addr: addrOf(t), Err: errNoAnswer})
+	for _, a := range found {
+		attempts = append(attempts, Attempt{Addr: a.String(), Err: errNoAnswer})
 	}
 	return nil, attempts, err
 }
 
-// attemptOf translates what the swarm says about one address.
-func attemptOf(e swarm.TransportError, timeout time.Duration) Attempt {
+// attemptOf makes one attempt of what became of an address over each transport,
+// and says nothing of the transports when it was the same over both.
+func attemptOf(addr netip.AddrPort, failures []swarm.TransportError, timeout time.Duration) (out Attempt, ok bool) {
+	var seen []string
+	for _, f := range failures {
+		if a, ok := addrPortOf(f.Address); !ok || a != addr {
+			continue
+		}
+		one := transportAttempt(f, timeout)
+		transport := transportOf(f.Address)
+		switch {
+		case len(seen) == 0:
+			out = one
+		case one.Err.Error() != out.Err.Error():
+			out.Err = fmt.Errorf("%s: %w, %s: %w", seen[0], out.Err, transport, one.Err)
+		}
+		if out.Found == (Key{}) {
+			out.Found = one.Found
+		}
+		seen = append(seen, transport)
+	}
+	return out, len(seen) > 0
+}
+
+// transportAttempt translates what the swarm says about one address over one
+// transport.
+func transportAttempt(e swarm.TransportError, timeout time.Duration) Attempt {
 	a := Attempt{Addr: addrOf(e.Address), Err: e.Cause}
 	var wrong sec.ErrPeerIDMismatch
 	var net1 net.Error
+	var errno syscall.Errno
 	switch {
 	case errors.As(e.Cause, &wrong):
 		a.Found, _ = keyOf(wrong.Actual)
 		a.Err = fmt.Errorf("%w: %s", ErrWrongPeer, short(a.Found))
 	case errors.Is(e.Cause, context.DeadlineExceeded), errors.As(e.Cause, &net1) && net1.Timeout():
 		a.Err = fmt.Errorf("%w within %v", errNoAnswer, timeout)
+	case errors.As(e.Cause, &errno):
+		a.Err = errno // the addresses around it are said already
 	}
 	return a
 }
@@ -169,19 +203,19 @@ func (h *host) openOn(ctx context.Context, conn network.Conn, key Key, name stri
 		return nil, connError(conn, err)
 	}
 	h.links.admit(key, conn)
-	return newStream(&quicPipe{s: s}, key, addrOf(conn.RemoteMultiaddr()), h.o.FrameBytes), nil
+	return newStream(&swarmPipe{s: s}, key, addrOf(conn.RemoteMultiaddr()), h.o.FrameBytes), nil
 }
 
-// watch closes the connection if no packet arrives on it for reusePatience
-// from now. The function returned calls that off.
+// watch closes the connection if nothing arrives on it for reusePatience from
+// now. The function returned calls that off.
 func (h *host) watch(conn network.Conn) (stop func()) {
-	var q *quic.Conn
-	if !conn.As(&q) {
+	p, ok := pulseOf(conn)
+	if !ok {
 		return func() {}
 	}
-	before := q.ConnectionStats().PacketsReceived
+	before := p.heard()
 	t := time.AfterFunc(h.patience, func() {
-		if q.ConnectionStats().PacketsReceived == before {
+		if p.heard() == before && !p.busy() {
 			_ = conn.Close()
 		}
 	})
@@ -208,7 +242,7 @@ func connError(conn network.Conn, err error) error {
 		return fmt.Errorf("%w on our side: %w", errTooMany, err)
 	case errors.As(err, &onStream) && onStream.Remote:
 		return fmt.Errorf("%w (code %#x)", ErrReset, uint32(onStream.ErrorCode))
-	case !conn.IsClosed() && errors.Is(err, os.ErrDeadlineExceeded):
+	case !conn.IsClosed() && (errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, yamux.ErrTimeout)):
 		return fmt.Errorf("%w on a live connection within %v", errNoAnswer, negotiateTimeout)
 	}
 	return fmt.Errorf("%w: %w", ErrConnLost, err)
@@ -219,10 +253,16 @@ func connError(conn network.Conn, err error) error {
 // stream could be told.
 func closedByGate(conn network.Conn) bool {
 	var q *quic.Conn
-	if !conn.As(&q) {
+	if conn.As(&q) {
+		var closed *quic.ApplicationError
+		return errors.As(context.Cause(q.Context()), &closed) && closed.Remote &&
+			closed.ErrorCode == quic.ApplicationErrorCode(network.ConnGated)
+	}
+	var t *tcpConn
+	if !conn.As(&t) || !t.IsClosed() {
 		return false
 	}
-	var closed *quic.ApplicationError
-	return errors.As(context.Cause(q.Context()), &closed) && closed.Remote &&
-		closed.ErrorCode == quic.ApplicationErrorCode(network.ConnGated)
+	_, err := t.OpenStream(context.Background()) // fails at once, with what ended the session
+	var closed *network.ConnError
+	return errors.As(err, &closed) && closed.Remote && closed.ErrorCode == network.ConnGated
 }

@@ -92,67 +92,69 @@ func rawConn(t *testing.T, from, to *host) (network.Conn, error) {
 		t.Fatal(err)
 	}
 	targets, _ := resolve(context.Background(), to.Addrs())
-	from.book.AddAddrs(id, targets, peerstore.TempAddrTTL)
+	from.book.AddAddrs(id, from.targets(targets), peerstore.TempAddrTTL)
 	return from.swarm.DialPeer(network.WithForceDirectDial(within(t, 3*time.Second), "test"), id)
 }
 
 func TestStrangerLearnsNothingBeyondTheHandshake(t *testing.T) {
-	defer leakCheck(t)()
-	a := newQUICHost(t, 1, everyone, "127.0.0.1:0")
-	b := newQUICHost(t, 2, func(k Key, _ string) bool { return k == publicOf(9) }, "127.0.0.1:0")
-	defer mustClose(t, a, b)
-	a.Handle("anything", echo) // for a's own gate to admit b
-	b.Handle("sync", func(Stream) { t.Error("a stranger got a stream") })
-	conn, err := rawConn(t, a, b)
-	if err == nil { // the dialling side is done before the other has judged
-		s, err := conn.NewStream(within(t, time.Second))
-		if err == nil {
-			s.SetDeadline(time.Now().Add(time.Second))
-			_, _ = s.Write([]byte("\x13/multistream/1.0.0\n"))
-			var told []byte
-			if told, err = io.ReadAll(s); len(told) > 0 {
-				t.Errorf("a stranger was told %q", told)
+	overBoth(t, func(t *testing.T, transport string) {
+		a := newTestHost(t, 1, everyone, []string{transport}, "127.0.0.1:0")
+		b := newTestHost(t, 2, func(k Key, _ string) bool { return k == publicOf(9) }, []string{transport}, "127.0.0.1:0")
+		defer mustClose(t, a, b)
+		a.Handle("anything", echo) // for a's own gate to admit b
+		b.Handle("sync", func(Stream) { t.Error("a stranger got a stream") })
+		conn, err := rawConn(t, a, b)
+		if err == nil { // the dialling side is done before the other has judged
+			s, err := conn.NewStream(within(t, time.Second))
+			if err == nil {
+				s.SetDeadline(time.Now().Add(time.Second))
+				_, _ = s.Write([]byte("\x13/multistream/1.0.0\n"))
+				var told []byte
+				if told, err = io.ReadAll(s); len(told) > 0 {
+					t.Errorf("a stranger was told %q", told)
+				}
+			}
+			if err == nil || !closedByGate(conn) {
+				t.Errorf("the connection was not closed by the gate: %v", err)
 			}
 		}
-		if err == nil || !closedByGate(conn) {
-			t.Errorf("the connection was not closed by the gate: %v", err)
+		if len(b.links.all(a.Self())) != 0 {
+			t.Error("the stranger's connection reached the swarm")
 		}
-	}
-	if len(b.links.all(a.Self())) != 0 {
-		t.Error("the stranger's connection reached the swarm")
-	}
+	})
 }
 
 func TestInvitedStrangerCannotListProtocols(t *testing.T) {
-	defer leakCheck(t)()
-	a := newQUICHost(t, 1, everyone, "127.0.0.1:0")
-	b := newQUICHost(t, 2, func(_ Key, p string) bool { return p == "join" }, "127.0.0.1:0")
-	defer mustClose(t, a, b)
-	a.Handle("anything", echo)
-	b.Handle("join", echo)
-	b.Handle("secret", echo)
-	conn, err := rawConn(t, a, b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := conn.NewStream(within(t, time.Second))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.SetDeadline(time.Now().Add(time.Second))
-	for _, ask := range []string{"ls", "secret", "/ipfs/id/1.0.0"} {
-		err := multistream.SelectProtoOrFail(ask, s)
-		if !errors.Is(err, multistream.ErrNotSupported[string]{Protos: []string{ask}}) && err == nil {
-			t.Errorf("%s was answered", ask)
+	overBoth(t, func(t *testing.T, transport string) {
+		a := newTestHost(t, 1, everyone, []string{transport}, "127.0.0.1:0")
+		b := newTestHost(t, 2, func(_ Key, p string) bool { return p == "join" }, []string{transport}, "127.0.0.1:0")
+		defer mustClose(t, a, b)
+		a.Handle("anything", echo)
+		b.Handle("join", echo)
+		b.Handle("secret", echo)
+		conn, err := rawConn(t, a, b)
+		if err != nil {
+			t.Fatal(err)
 		}
-		s, err = conn.NewStream(within(t, time.Second))
+		s, err := conn.NewStream(within(t, time.Second))
 		if err != nil {
 			t.Fatal(err)
 		}
 		s.SetDeadline(time.Now().Add(time.Second))
-	}
-	if err := multistream.SelectProtoOrFail("join", s); err != nil {
-		t.Errorf("join: %v", err)
-	}
-	s.Reset()
+		for _, ask := range []string{"ls", "secret", "/ipfs/id/1.0.0"} {
+			err := multistream.SelectProtoOrFail(ask, s)
+			if !errors.Is(err, multistream.ErrNotSupported[string]{Protos: []string{ask}}) && err == nil {
+				t.Errorf("%s was answered", ask)
+			}
+			s, err = conn.NewStream(within(t, time.Second))
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.SetDeadline(time.Now().Add(time.Second))
+		}
+		if err := multistream.SelectProtoOrFail("join", s); err != nil {
+			t.Errorf("join: %v", err)
+		}
+		s.Reset()
+	})
 }

@@ -13,7 +13,8 @@ import (
 
 // gater puts the connection-level question to the door as soon as a key is
 // known: before a dial, and after the handshake in both directions. An inbound
-// connection that fails it is closed before the swarm has heard of it.
+// connection that fails it is closed, with a code that says so, before any
+// stream on it is looked at.
 type gater struct{ door *door }
 
 func (g *gater) InterceptPeerDial(id peer.ID) bool {
@@ -21,15 +22,25 @@ func (g *gater) InterceptPeerDial(id peer.ID) bool {
 	return ok && g.door.admitsAny(key)
 }
 
-func (g *gater) InterceptSecured(_ network.Direction, id peer.ID, _ network.ConnMultiaddrs) bool {
+func (g *gater) InterceptSecured(dir network.Direction, id peer.ID, addrs network.ConnMultiaddrs) bool {
+	if dir == network.DirInbound && transportOf(addrs.RemoteMultiaddr()) == TCP {
+		return true // InterceptUpgraded asks; only then can the code be sent
+	}
 	key, ok := keyOf(id)
 	return ok && g.door.admitsAny(key)
 }
 
+func (g *gater) InterceptUpgraded(conn network.Conn) (bool, control.DisconnectReason) {
+	if transportOf(conn.RemoteMultiaddr()) != TCP {
+		return true, 0 // InterceptSecured has asked
+	}
+	key, ok := keyOf(conn.RemotePeer())
+	return ok && g.door.admitsAny(key), 0
+}
+
 // The rest is decided by the resource manager, or was decided above.
-func (g *gater) InterceptAddrDial(peer.ID, ma.Multiaddr) bool                    { return true }
-func (g *gater) InterceptAccept(network.ConnMultiaddrs) bool                     { return true }
-func (g *gater) InterceptUpgraded(network.Conn) (bool, control.DisconnectReason) { return true, 0 }
+func (g *gater) InterceptAddrDial(peer.ID, ma.Multiaddr) bool { return true }
+func (g *gater) InterceptAccept(network.ConnMultiaddrs) bool  { return true }
 
 // accept serves one inbound stream: it lets the peer name a protocol among
 // those offered to its key, and runs the handler. The swarm calls it in a
@@ -60,7 +71,7 @@ func (h *host) accept(s network.Stream) {
 		return
 	}
 	h.links.admit(key, s.Conn())
-	fn(newStream(&quicPipe{s: s}, key, addrOf(s.Conn().RemoteMultiaddr()), h.o.FrameBytes))
+	fn(newStream(&swarmPipe{s: s}, key, addrOf(s.Conn().RemoteMultiaddr()), h.o.FrameBytes))
 }
 
 // negotiate answers the protocol negotiation. What the peer may not have looks

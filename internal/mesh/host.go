@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -31,6 +32,9 @@ import (
 // again.
 const trimAfter = time.Second
 
+// disconnectWait bounds the wait for connections to be ended in good order.
+const disconnectWait = time.Second
+
 // host is the Host on real sockets.
 type host struct {
 	self    Key
@@ -49,15 +53,28 @@ type host struct {
 	dialing  dialTokens
 	patience time.Duration // reusePatience, shorter in tests
 
-	mu    sync.Mutex          // guards trims
+	trimAfter, pingIdle, pingAnswer time.Duration // the constants, shorter in tests
+
+	probe chan struct{} // cap 1
+
+	mu    sync.Mutex          // guards trims, and inUse against Close
 	trims map[Key]*time.Timer // surplus connections to look at
-	bound []netip.AddrPort    // what we listen on; set by New
-	inUse sync.WaitGroup      // trims under way
+	bound []netip.AddrPort    // what we listen on, over one transport at least; set by New
+	inUse sync.WaitGroup      // trims and background under way
 }
 
 // New opens a host on real sockets. It reports every mistake in the options at
 // once, and fails when it cannot listen on any of the addresses asked for.
 func New(o Options) (Host, error) {
+	h, err := newHost(o, nil)
+	if err != nil {
+		return nil, err
+	}
+	return h, nil
+}
+
+// newHost is New with a chance for tests to set what is no option.
+func newHost(o Options, set func(*host)) (*host, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
@@ -70,6 +87,12 @@ func New(o Options) (Host, error) {
 		door:     newDoor(o.Gate, o.Handlers),
 		links:    newLinks[network.Conn](),
 		trims:    make(map[Key]*time.Timer),
+		probe:    make(chan struct{}, 1),
+
+		trimAfter: trimAfter, pingIdle: pingIdle, pingAnswer: pingAnswer,
+	}
+	if set != nil {
+		set(h)
 	}
 	h.closing, h.stop = context.WithCancel(context.Background())
 	if err := h.assemble(); err != nil {
@@ -78,6 +101,7 @@ func New(o Options) (Host, error) {
 	if err := h.listen(o.Listen); err != nil {
 		return nil, errors.Join(err, h.Close())
 	}
+	h.background(h.heartbeat)
 	return h, nil
 }
 
@@ -94,8 +118,7 @@ var quietLibraries = sync.OnceFunc(func() {
 	}
 })
 
-// assemble builds the swarm and its one transport. TCP, when it comes, is a
-// second AddTransport here.
+// assemble builds the swarm and its transports.
 func (h *host) assemble() error {
 	priv, err := crypto.UnmarshalEd25519PrivateKey(h.o.Key)
 	if err != nil {
@@ -129,14 +152,25 @@ func (h *host) assemble() error {
 	h.swarm.Notify(&network.NotifyBundle{ConnectedF: h.connected, DisconnectedF: h.disconnected})
 	h.swarm.SetStreamHandler(h.accept)
 
-	if h.quic, err = newQUIC(h.o.Key, h.resources); err != nil {
-		return fmt.Errorf("mesh: quic: %w", err)
+	var errs []error
+	if slices.Contains(h.o.Transports, QUIC) {
+		if h.quic, err = newQUIC(h.o.Key, h.resources); err != nil {
+			return fmt.Errorf("mesh: quic: %w", err)
+		}
+		t, err := libp2pquic.NewTransport(priv, h.quic, nil, gater, h.resources)
+		if err != nil {
+			return fmt.Errorf("mesh: quic: %w", err)
+		}
+		errs = append(errs, h.swarm.AddTransport(t))
 	}
-	transport, err := libp2pquic.NewTransport(priv, h.quic, nil, gater, h.resources)
-	if err != nil {
-		return fmt.Errorf("mesh: quic: %w", err)
+	if slices.Contains(h.o.Transports, TCP) {
+		t, err := newTCP(priv, gater, h.resources, h.o.DialTimeout)
+		if err != nil {
+			return fmt.Errorf("mesh: tcp: %w", err)
+		}
+		errs = append(errs, h.swarm.AddTransport(t))
 	}
-	return h.swarm.AddTransport(transport)
+	return errors.Join(errs...)
 }
 
 // newQUIC builds the owner of the UDP sockets. Both of its keys are derived from
@@ -176,13 +210,27 @@ func newQUIC(key []byte, resources network.ResourceManager) (*quicreuse.ConnMana
 
 func (h *host) Self() Key                               { return h.self }
 func (h *host) Handle(protocol string, fn func(Stream)) { h.door.handle(protocol, fn) }
-func (h *host) Peers() []PeerInfo                       { return h.links.peers() }
+func (h *host) Peers() []PeerInfo                       { return h.links.peers(rttOf) }
 func (h *host) Changed() <-chan struct{}                { return h.links.changes() }
 
 func (h *host) Disconnect(key Key) {
+	var closed sync.WaitGroup
 	for _, c := range h.links.all(key) {
-		// Refused rather than dropped, so that the peer can say why.
-		_ = c.CloseWithError(network.ConnGated)
+		closed.Add(1)
+		h.background(func() {
+			defer closed.Done()
+			// Refused rather than dropped, so that the peer can say why.
+			_ = c.CloseWithError(network.ConnGated)
+		})
+	}
+	// A peer that takes nothing can hold up the end of a TCP connection for
+	// as long as a write may last; it does not hold up the caller.
+	done := make(chan struct{})
+	h.background(func() { closed.Wait(); close(done) })
+	select {
+	case <-done:
+	case <-time.After(disconnectWait):
+	case <-h.closing.Done(): // Close ends them all
 	}
 }
 
@@ -190,8 +238,8 @@ func (h *host) Close() error {
 	if !h.door.shut() {
 		return nil
 	}
-	h.stop()
 	h.mu.Lock()
+	h.stop()
 	for _, t := range h.trims {
 		if t.Stop() {
 			h.inUse.Done()
@@ -199,12 +247,12 @@ func (h *host) Close() error {
 	}
 	clear(h.trims)
 	h.mu.Unlock()
-	h.inUse.Wait()
 
 	var errs []error
 	if h.swarm != nil {
 		errs = append(errs, h.swarm.Close())
 	}
+	h.inUse.Wait()
 	h.door.handling.Wait()
 	if h.quic != nil {
 		errs = append(errs, h.quic.Close())
@@ -225,7 +273,11 @@ func (h *host) connected(_ network.Network, c network.Conn) {
 	if !ok {
 		return
 	}
-	h.links.add(key, c, addrOf(c.RemoteMultiaddr()), c.Stat().Direction == network.DirInbound)
+	h.links.add(key, c, link[network.Conn]{
+		addr:      addrOf(c.RemoteMultiaddr()),
+		transport: transportOf(c.RemoteMultiaddr()),
+		inbound:   c.Stat().Direction == network.DirInbound,
+	})
 	h.scheduleTrim(key)
 }
 
@@ -246,7 +298,7 @@ func (h *host) scheduleTrim(key Key) {
 		return
 	}
 	h.inUse.Add(1)
-	h.trims[key] = time.AfterFunc(trimAfter, func() {
+	h.trims[key] = time.AfterFunc(h.trimAfter, func() {
 		defer h.inUse.Done()
 		h.mu.Lock()
 		delete(h.trims, key)

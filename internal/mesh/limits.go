@@ -15,7 +15,7 @@ import (
 // household behind one router would be refused.
 const (
 	maxConns       = 256       // in all, both directions; a device keeps about 32
-	maxHandshakes  = 64        // inbound connections whose key is not yet known
+	maxHandshakes  = 128       // inbound connections whose key is not yet known; one address has at most half
 	maxPeerConns   = 8         // with one peer; two when both sides dial at once
 	maxPeerStreams = 128       // with one peer, per direction
 	maxStreams     = 4096      // in all

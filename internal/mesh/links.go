@@ -9,11 +9,12 @@ import (
 
 // link is one connection with a peer, as a host's table keeps it.
 type link[C comparable] struct {
-	conn     C
-	addr     string
-	inbound  bool
-	since    time.Time
-	admitted bool // the peer has shown that it lets us in
+	conn      C
+	addr      string
+	transport string
+	inbound   bool
+	since     time.Time
+	admitted  bool // the peer has shown that it lets us in
 }
 
 // links is a host's table of connections. A peer is connected while it has an
@@ -30,11 +31,13 @@ func newLinks[C comparable]() *links[C] {
 	return &links[C]{byPeer: make(map[Key][]*link[C]), changed: make(chan struct{})}
 }
 
-func (t *links[C]) add(peer Key, conn C, addr string, inbound bool) {
+// add enters a connection that begins now.
+func (t *links[C]) add(peer Key, conn C, l link[C]) {
+	l.conn, l.since, l.admitted = conn, time.Now(), l.inbound
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	before := t.connected(peer)
-	t.byPeer[peer] = append(t.byPeer[peer], &link[C]{conn: conn, addr: addr, inbound: inbound, since: time.Now(), admitted: inbound})
+	t.byPeer[peer] = append(t.byPeer[peer], &l)
 	t.announce(peer, before)
 }
 
@@ -75,12 +78,13 @@ func (t *links[C]) newest(peer Key) (conn C, ok bool) {
 }
 
 // simultaneous is how far apart two connections may start and still count as
-// both sides having dialled at once.
+// made at once, by both sides or over both transports.
 const simultaneous = 5 * time.Second
 
-// surplus returns the connections that may go once they are idle. Where both
-// sides dialled at once, the one dialled by the smaller key stays, so that both
-// ends keep the same one; otherwise the newest stays.
+// surplus returns the connections that may go once they are idle. Of those made
+// at once, one over QUIC stays rather than one over TCP, then one dialled by
+// the smaller key, so that both ends keep the same one; otherwise the newest
+// stays.
 func (t *links[C]) surplus(self, peer Key) []C {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -89,10 +93,19 @@ func (t *links[C]) surplus(self, peer Key) []C {
 		return nil
 	}
 	newest := ls[len(ls)-1]
-	keep := newest
 	smallerIsPeer := bytes.Compare(peer[:], self[:]) < 0
-	for _, l := range ls {
-		if l.inbound == smallerIsPeer && newest.since.Sub(l.since) < simultaneous {
+	merit := func(l *link[C]) (m int) {
+		if l.transport == QUIC {
+			m += 2
+		}
+		if l.inbound == smallerIsPeer {
+			m++
+		}
+		return m
+	}
+	keep := newest
+	for _, l := range slices.Backward(ls) {
+		if newest.since.Sub(l.since) < simultaneous && merit(l) > merit(keep) {
 			keep = l
 		}
 	}
@@ -115,14 +128,27 @@ func (t *links[C]) all(peer Key) []C {
 	return out
 }
 
-func (t *links[C]) peers() []PeerInfo {
+// conns returns every connection there is.
+func (t *links[C]) conns() map[C]bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	out := make(map[C]bool)
+	for _, ls := range t.byPeer {
+		for _, l := range ls {
+			out[l.conn] = true
+		}
+	}
+	return out
+}
+
+func (t *links[C]) peers(rtt func(C) time.Duration) []PeerInfo {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var out []PeerInfo
 	for k, ls := range t.byPeer {
 		for _, l := range slices.Backward(ls) {
 			if l.admitted {
-				out = append(out, PeerInfo{Key: k, Addr: l.addr, Inbound: l.inbound, Since: l.since})
+				out = append(out, PeerInfo{Key: k, Addr: l.addr, Transport: l.transport, Inbound: l.inbound, Since: l.since, RTT: rtt(l.conn)})
 				break
 			}
 		}

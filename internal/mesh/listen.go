@@ -4,10 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
+
+	ma "github.com/multiformats/go-multiaddr"
 )
 
 // parseListen reads one Listen option. ":port" means every interface, over
@@ -62,25 +63,78 @@ func (h *host) listen(wanted []string) error {
 	return nil
 }
 
-// bind listens on one address, or on another port when that one is taken.
-func (h *host) bind(a netip.AddrPort) (got netip.AddrPort, err error) {
-	m, err := multiaddrOf(a)
-	if err != nil {
-		return got, err
+// bindTries bounds the search for a port that is free in UDP and TCP.
+const bindTries = 8
+
+// bind listens on one address over every transport, or on another port when
+// that one is taken in either. A transport that fails for another reason is
+// only logged as long as another does not.
+func (h *host) bind(a netip.AddrPort) (netip.AddrPort, error) {
+	var err error
+	for range bindTries {
+		var got netip.AddrPort
+		if got, err = h.bindOnce(a); err == nil {
+			h.bound = append(h.bound, got)
+			return got, nil
+		}
+		if !portTaken(err) {
+			break
+		}
+		a = netip.AddrPortFrom(a.Addr(), 0)
 	}
-	err = h.swarm.AddListenAddr(m)
-	if errors.Is(err, syscall.EADDRINUSE) && a.Port() != 0 {
-		return h.bind(netip.AddrPortFrom(a.Addr(), 0))
-	}
-	if err != nil {
-		return got, err
-	}
-	for _, l := range h.swarm.ListenAddresses() {
-		b, ok := addrPortOf(l)
-		if ok && !slices.Contains(h.bound, b) {
-			h.bound = append(h.bound, b)
-			return b, nil
+	return netip.AddrPort{}, err
+}
+
+// bindOnce listens over every transport on the one port, which the first of
+// them picks when it is 0. When it is taken in any, none listens.
+func (h *host) bindOnce(a netip.AddrPort) (netip.AddrPort, error) {
+	var open []ma.Multiaddr
+	var errs []error
+	for _, t := range h.o.Transports {
+		m, err := h.listenOn(t, a)
+		if portTaken(err) {
+			h.swarm.ListenClose(open...)
+			return netip.AddrPort{}, err
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", t, err))
+			continue
+		}
+		open = append(open, m)
+		if got, ok := addrPortOf(m); ok {
+			a = got
 		}
 	}
-	return got, errors.New("the listener does not show its address")
+	if len(open) == 0 {
+		return netip.AddrPort{}, errors.Join(errs...)
+	}
+	for _, err := range errs {
+		h.log.Warn("not listening over every transport", "addr", a.String(), "err", err)
+	}
+	return a, nil
+}
+
+// listenOn listens over one transport and returns where.
+func (h *host) listenOn(transport string, a netip.AddrPort) (ma.Multiaddr, error) {
+	m, err := multiaddrOf(transport, a)
+	if err != nil {
+		return nil, err
+	}
+	before := h.swarm.ListenAddresses()
+	if err := h.swarm.AddListenAddr(m); err != nil {
+		return nil, err
+	}
+	for _, l := range h.swarm.ListenAddresses() {
+		if transportOf(l) == transport && !ma.Contains(before, l) {
+			return l, nil
+		}
+	}
+	return nil, errors.New("the listener does not show its address")
+}
+
+// wsaEADDRINUSE is how Windows says it; no other system has that number.
+const wsaEADDRINUSE = syscall.Errno(10048)
+
+func portTaken(err error) bool {
+	return errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, wsaEADDRINUSE)
 }

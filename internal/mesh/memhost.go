@@ -23,8 +23,15 @@ type memHost struct {
 func (h *memHost) Self() Key                               { return h.self }
 func (h *memHost) Addrs() []string                         { return []string{h.addr} }
 func (h *memHost) Handle(protocol string, fn func(Stream)) { h.door.handle(protocol, fn) }
-func (h *memHost) Peers() []PeerInfo                       { return h.links.peers() }
 func (h *memHost) Changed() <-chan struct{}                { return h.links.changes() }
+func (h *memHost) Probe()                                  {} // what breaks in memory is seen at once
+
+func (h *memHost) Peers() []PeerInfo {
+	h.net.mu.Lock()
+	delay := h.net.delay
+	h.net.mu.Unlock()
+	return h.links.peers(func(*memConn) time.Duration { return 2 * delay })
+}
 
 func (h *memHost) Disconnect(key Key) {
 	for _, c := range h.links.all(key) {

@@ -36,8 +36,9 @@ type Host interface {
 	// Open returns a stream to the peer on which it has accepted the
 	// protocol. It uses a standing connection if there is one, and
 	// otherwise dials the addresses ("ip:port" or "name:port"), 250 ms
-	// apart, until one answers with the peer's key. The context ends the
-	// call, not the stream. Errors are *OpenError.
+	// apart, until one answers with the peer's key. Each is tried over QUIC
+	// and, 250 ms later, over TCP. The context ends the call, not the
+	// stream. Errors are *OpenError.
 	Open(ctx context.Context, peer Key, addrs []string, protocol string) (Stream, error)
 	// Handle has fn called, in its own goroutine, with every stream that a
 	// peer opens for the protocol and the gate admits. The function owns
@@ -51,6 +52,10 @@ type Host interface {
 	// disconnects. Take the channel first and Peers second, so that
 	// nothing is missed between them.
 	Changed() <-chan struct{}
+	// Probe asks every connection for a sign of life at once, instead of
+	// after its next 15 s of silence; what gives none within 4 s is closed.
+	// It is to be called when the network has changed.
+	Probe()
 	// Disconnect closes every connection with the peer, and every stream
 	// on them. It does not keep the peer from coming back: the gate does.
 	Disconnect(peer Key)
@@ -67,6 +72,7 @@ type Stream interface {
 	// Peer returns the key the other side has proved.
 	Peer() Key
 	// RemoteAddr returns the peer's address on this connection, "ip:port".
+	// When the peer has dialled us over TCP, nobody answers there.
 	RemoteAddr() string
 	// ReadFrame returns the next frame's body, which the caller owns.
 	// io.EOF means that the peer ended its side between two frames;
@@ -97,11 +103,20 @@ type Stream interface {
 
 // PeerInfo describes a connected peer.
 type PeerInfo struct {
-	Key     Key
-	Addr    string    // the peer's address, "ip:port"
-	Inbound bool      // the peer dialled us
-	Since   time.Time // admitted
+	Key       Key
+	Addr      string        // the peer's address, "ip:port"; see Stream.RemoteAddr
+	Transport string        // QUIC, TCP or Memory
+	Inbound   bool          // the peer dialled us
+	Since     time.Time     // admitted
+	RTT       time.Duration // there and back, smoothed; 0 while unknown
 }
+
+// The transports, as Options and PeerInfo call them.
+const (
+	QUIC   = "quic"
+	TCP    = "tcp"
+	Memory = "memory" // of a Network
+)
 
 // Options configures New.
 type Options struct {
@@ -110,10 +125,12 @@ type Options struct {
 	// Gate decides who may speak what. Required.
 	Gate Gate
 	// Listen holds the addresses to listen on, "ip:port" or ":port" for
-	// every interface; port 0 picks one. A port that is taken is replaced by
-	// one that is free, which Addrs shows and the log reports. Empty
-	// means to dial only.
+	// every interface; port 0 picks one. The number is the same for UDP and
+	// TCP. A port that is taken in either is replaced by one that is free in
+	// both, which Addrs shows and the log reports. Empty means to dial only.
 	Listen []string
+	// Transports are those to listen and dial with. Default QUIC and TCP.
+	Transports []string
 	// Handlers are installed before the first connection is accepted, so
 	// that a peer that dials at once is not refused. Handle adds more.
 	Handlers map[string]func(Stream)
@@ -154,6 +171,14 @@ func (o *Options) validate() error {
 	}
 	if o.DialTimeout < 0 {
 		errs = append(errs, fmt.Errorf("mesh: DialTimeout is negative: %v", o.DialTimeout))
+	}
+	if len(o.Transports) == 0 {
+		o.Transports = []string{QUIC, TCP}
+	}
+	for _, t := range o.Transports {
+		if t != QUIC && t != TCP {
+			errs = append(errs, fmt.Errorf("mesh: Transports has %q, want %q or %q", t, QUIC, TCP))
+		}
 	}
 	for _, a := range o.Listen {
 		if _, err := parseListen(a); err != nil {

@@ -178,8 +178,8 @@ func (n *Network) join(from, to *memHost) (*memConn, error) {
 	l := n.link(from.self, to.self)
 	l.conns = append(l.conns, c)
 	n.mu.Unlock()
-	from.links.add(to.self, c, to.addr, false)
-	to.links.add(from.self, c, from.addr, true)
+	from.links.add(to.self, c, link[*memConn]{addr: to.addr, transport: Memory})
+	to.links.add(from.self, c, link[*memConn]{addr: from.addr, transport: Memory, inbound: true})
 	return c, nil
 }
 

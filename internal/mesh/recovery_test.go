@@ -4,98 +4,35 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"slices"
-	"sync/atomic"
 	"testing"
 	"time"
 )
 
-// wire forwards UDP between dialers and a host, until it is told to lose
-// everything.
-type wire struct {
-	front *net.UDPConn
-	lost  atomic.Bool
-}
-
-func newWire(t *testing.T, to string) *wire {
-	t.Helper()
-	front, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &wire{front: front}
-	target, err := net.ResolveUDPAddr("udp4", to)
-	if err != nil {
-		t.Fatal(err)
-	}
-	backs := make(map[string]*net.UDPConn)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		b := make([]byte, 2048)
-		for {
-			n, from, err := front.ReadFromUDP(b)
-			if err != nil {
-				return
-			}
-			back := backs[from.String()]
-			if back == nil {
-				if back, err = net.DialUDP("udp4", nil, target); err != nil {
-					return
-				}
-				backs[from.String()] = back
-				go func() {
-					b := make([]byte, 2048)
-					for {
-						n, err := back.Read(b)
-						if errors.Is(err, net.ErrClosed) {
-							return
-						}
-						if err == nil && !w.lost.Load() {
-							_, _ = front.WriteToUDP(b[:n], from)
-						}
-					}
-				}()
-			}
-			if !w.lost.Load() {
-				_, _ = back.Write(b[:n])
-			}
+func TestSilentConnectionIsReplaced(t *testing.T) {
+	overBoth(t, func(t *testing.T, transport string) {
+		a := newTestHost(t, 1, everyone, []string{transport})
+		a.patience = 150 * time.Millisecond
+		b := newTestHost(t, 2, everyone, []string{transport}, "127.0.0.1:0")
+		defer mustClose(t, a, b)
+		b.Handle("echo", echo)
+		w := newWire(t, b.Addrs()[0])
+		defer w.close()
+		s, err := a.Open(within(t, 3*time.Second), b.Self(), []string{w.addr()}, "echo")
+		if err != nil {
+			t.Fatal(err)
 		}
-	}()
-	t.Cleanup(func() {
-		front.Close()
-		<-done
-		for _, b := range backs {
-			b.Close()
+		mustEcho(t, s, []byte("through the wire"))
+		w.lost.Store(true) // as when a router forgets us
+		s2, err := a.Open(within(t, 5*time.Second), b.Self(), b.Addrs(), "echo")
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustEcho(t, s2, []byte("around it"))
+		if _, err := s.ReadFrame(); !errors.Is(err, ErrConnLost) {
+			t.Errorf("the old stream ended with %v", err)
 		}
 	})
-	return w
-}
-
-func (w *wire) addr() string { return w.front.LocalAddr().String() }
-
-func TestSilentConnectionIsReplaced(t *testing.T) {
-	a := newQUICHost(t, 1, everyone)
-	a.patience = 150 * time.Millisecond
-	b := newQUICHost(t, 2, everyone, "127.0.0.1:0")
-	defer mustClose(t, a, b)
-	b.Handle("echo", echo)
-	w := newWire(t, b.Addrs()[0])
-	s, err := a.Open(within(t, 3*time.Second), b.Self(), []string{w.addr()}, "echo")
-	if err != nil {
-		t.Fatal(err)
-	}
-	mustEcho(t, s, []byte("through the wire"))
-	w.lost.Store(true) // as when a router forgets us
-	s2, err := a.Open(within(t, 5*time.Second), b.Self(), b.Addrs(), "echo")
-	if err != nil {
-		t.Fatal(err)
-	}
-	mustEcho(t, s2, []byte("around it"))
-	if _, err := s.ReadFrame(); !errors.Is(err, ErrConnLost) {
-		t.Errorf("the old stream ended with %v", err)
-	}
 }
 
 func TestRestartedPeerDisownsOldConnections(t *testing.T) {
@@ -104,6 +41,7 @@ func TestRestartedPeerDisownsOldConnections(t *testing.T) {
 	b.Handle("echo", echo)
 	addr := b.Addrs()[0]
 	w := newWire(t, addr)
+	defer w.close()
 	s, err := a.Open(within(t, 3*time.Second), b.Self(), []string{w.addr()}, "echo")
 	if err != nil {
 		t.Fatal(err)
@@ -145,7 +83,8 @@ func TestSurplusConnectionGoesOnceIdle(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	targets, _ := resolve(context.Background(), b.Addrs())
+	found, _ := resolve(context.Background(), b.Addrs())
+	targets := a.targets(found)
 	second, err := a.swarm.TransportForDialing(targets[0]).Dial(within(t, 3*time.Second), targets[0], id)
 	if err != nil {
 		t.Fatal(err)
@@ -160,7 +99,7 @@ func TestSurplusConnectionGoesOnceIdle(t *testing.T) {
 	if len(b.Peers()) != 1 {
 		t.Errorf("Peers() = %v", b.Peers())
 	}
-	time.Sleep(trimAfter + 200*time.Millisecond)
+	time.Sleep(a.trimAfter + 100*time.Millisecond)
 	if n := len(b.links.all(a.Self())); n != 2 {
 		t.Fatalf("%d connections while both are wanted or new", n)
 	}
@@ -180,19 +119,32 @@ func TestLinksKeepTheSameOfTwoSimultaneousConnections(t *testing.T) {
 		atSmall, atLarge := newLinks[string](), newLinks[string]()
 		for _, smallDials := range order {
 			name := fmt.Sprint("small dialled: ", smallDials)
-			atSmall.add(large, name, "", !smallDials)
-			atLarge.add(small, name, "", smallDials)
+			atSmall.add(large, name, link[string]{inbound: !smallDials})
+			atLarge.add(small, name, link[string]{inbound: smallDials})
 		}
 		a, b := atSmall.surplus(small, large), atLarge.surplus(large, small)
 		if !slices.Equal(a, b) || len(a) != 1 || a[0] != "small dialled: false" {
 			t.Errorf("one gives up %v, the other %v", a, b)
 		}
 	}
+	t.Run("QUIC rather than TCP, whoever dialled and whichever came first", func(t *testing.T) {
+		for _, order := range [][]string{{QUIC, TCP}, {TCP, QUIC}} {
+			for _, inbound := range [][2]bool{{false, false}, {true, true}, {false, true}, {true, false}} {
+				l := newLinks[string]()
+				for i, transport := range order {
+					l.add(large, transport, link[string]{transport: transport, inbound: inbound[i]})
+				}
+				if got := l.surplus(small, large); !slices.Equal(got, []string{TCP}) {
+					t.Errorf("%v, inbound %v: surplus %v", order, inbound, got)
+				}
+			}
+		}
+	})
 	t.Run("a later one replaces an earlier one", func(t *testing.T) {
 		l := newLinks[string]()
-		l.add(large, "old", "", false)
+		l.add(large, "old", link[string]{})
 		l.byPeer[large][0].since = time.Now().Add(-time.Minute)
-		l.add(large, "new", "", true)
+		l.add(large, "new", link[string]{inbound: true})
 		if got := l.surplus(small, large); !slices.Equal(got, []string{"old"}) {
 			t.Errorf("surplus %v", got)
 		}

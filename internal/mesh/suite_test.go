@@ -24,10 +24,32 @@ type world interface {
 	host(t *testing.T, number int, gate Gate) Host
 }
 
-// worlds runs a test over both implementations.
+// worlds runs a test over every implementation, side by side.
 func worlds(t *testing.T, test func(t *testing.T, w world)) {
-	t.Run("memory", func(t *testing.T) { defer leakCheck(t)(); test(t, memoryWorld{NewNetwork()}) })
-	t.Run("quic", func(t *testing.T) { defer leakCheck(t)(); test(t, &quicWorld{ports: make(map[int]string)}) })
+	sideBySide(t, []string{Memory, QUIC, TCP}, func(t *testing.T, name string) {
+		if name == Memory {
+			test(t, memoryWorld{NewNetwork()})
+		} else {
+			test(t, &realWorld{transport: name, ports: make(map[int]string)})
+		}
+	})
+}
+
+// overBoth runs a test of real hosts over each transport, side by side.
+func overBoth(t *testing.T, test func(t *testing.T, transport string)) {
+	sideBySide(t, []string{QUIC, TCP}, test)
+}
+
+func sideBySide(t *testing.T, names []string, test func(t *testing.T, name string)) {
+	defer leakCheck(t)()
+	t.Run("over", func(t *testing.T) { // ends when all within have
+		for _, name := range names {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				test(t, name)
+			})
+		}
+	})
 }
 
 // leakCheck must be deferred before hosts are made; tests close their hosts.
@@ -45,19 +67,20 @@ func (w memoryWorld) host(t *testing.T, number int, gate Gate) Host {
 	return w.Host(publicOf(number), gate)
 }
 
-type quicWorld struct {
-	mu    sync.Mutex
-	ports map[int]string
+type realWorld struct {
+	transport string
+	mu        sync.Mutex
+	ports     map[int]string
 }
 
-func (w *quicWorld) host(t *testing.T, number int, gate Gate) Host {
+func (w *realWorld) host(t *testing.T, number int, gate Gate) Host {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	listen := "127.0.0.1:0"
 	if p, ok := w.ports[number]; ok {
 		listen = p
 	}
-	h, err := New(Options{Key: deviceKey(number), Gate: gate, Listen: []string{listen}, DialTimeout: time.Second, Logger: testLog(t)})
+	h, err := New(Options{Key: deviceKey(number), Gate: gate, Listen: []string{listen}, Transports: []string{w.transport}, DialTimeout: time.Second, Logger: testLog(t)})
 	if err != nil {
 		t.Fatal(err)
 	}

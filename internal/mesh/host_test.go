@@ -16,13 +16,21 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 )
 
+// newQUICHost makes a host that knows QUIC only, newTestHost one with the
+// transports given, or both.
 func newQUICHost(t *testing.T, number int, gate Gate, listen ...string) *host {
 	t.Helper()
-	h, err := New(Options{Key: deviceKey(number), Gate: gate, Listen: listen, DialTimeout: time.Second, Logger: testLog(t)})
+	return newTestHost(t, number, gate, []string{QUIC}, listen...)
+}
+
+func newTestHost(t *testing.T, number int, gate Gate, transports []string, listen ...string) *host {
+	t.Helper()
+	h, err := newHost(Options{Key: deviceKey(number), Gate: gate, Listen: listen, Transports: transports, DialTimeout: time.Second, Logger: testLog(t)},
+		func(h *host) { h.trimAfter = 200 * time.Millisecond })
 	if err != nil {
 		t.Fatal(err)
 	}
-	return h.(*host)
+	return h
 }
 
 func TestOptionsReportEveryMistake(t *testing.T) {
@@ -37,26 +45,44 @@ func TestOptionsReportEveryMistake(t *testing.T) {
 	}
 }
 
-func TestTakenPortIsReplacedAndReported(t *testing.T) {
-	defer leakCheck(t)()
-	taken, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer taken.Close()
-	var log bytes.Buffer
-	h, err := New(Options{Key: deviceKey(1), Gate: everyone, Listen: []string{taken.LocalAddr().String()}, Logger: slog.New(slog.NewTextHandler(&log, nil))})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer mustClose(t, h)
-	got := h.Addrs()
-	if len(got) != 1 || got[0] == taken.LocalAddr().String() || !strings.HasPrefix(got[0], "127.0.0.1:") {
-		t.Errorf("Addrs() = %v", got)
-	}
-	if !strings.Contains(log.String(), "want="+taken.LocalAddr().String()) || !strings.Contains(log.String(), "got="+got[0]) {
-		t.Errorf("the log does not tell: %s", log.String())
-	}
+func TestTakenPortIsReplacedInBothAndReported(t *testing.T) {
+	overBoth(t, func(t *testing.T, transport string) {
+		var taken string
+		if transport == QUIC {
+			c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			taken = c.LocalAddr().String()
+		} else {
+			l, err := net.Listen("tcp4", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			taken = l.Addr().String()
+		}
+		var log bytes.Buffer
+		h, err := New(Options{Key: deviceKey(1), Gate: everyone, Listen: []string{taken}, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer mustClose(t, h)
+		got := h.Addrs()
+		if len(got) != 1 || got[0] == taken || !strings.HasPrefix(got[0], "127.0.0.1:") {
+			t.Errorf("Addrs() = %v", got)
+		}
+		if !strings.Contains(log.String(), "want="+taken) || !strings.Contains(log.String(), "got="+got[0]) {
+			t.Errorf("the log does not tell: %s", log.String())
+		}
+		h.Handle("echo", echo)
+		for _, transport := range []string{QUIC, TCP} {
+			a := newTestHost(t, 2, everyone, []string{transport})
+			mustEcho(t, mustOpen(t, a, h, "echo"), []byte(transport))
+			mustClose(t, a)
+		}
+	})
 }
 
 func TestEveryInterfaceIsOnePortForBothFamilies(t *testing.T) {
@@ -118,7 +144,7 @@ func TestDialableAddresses(t *testing.T) {
 func TestDialsStartStaggeredNearestFirst(t *testing.T) {
 	var addrs []ma.Multiaddr
 	for _, s := range []string{"203.0.113.1:1", "[2001:db8::1]:1", "192.168.1.2:1", "127.0.0.1:1"} {
-		m, err := multiaddrOf(netip.MustParseAddrPort(s))
+		m, err := multiaddrOf(QUIC, netip.MustParseAddrPort(s))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -134,6 +160,25 @@ func TestDialsStartStaggeredNearestFirst(t *testing.T) {
 	if want := "127.0.0.1:1 192.168.1.2:1 [2001:db8::1]:1 203.0.113.1:1"; strings.Join(got, " ") != want {
 		t.Errorf("order %v, want %s", got, want)
 	}
+	for _, s := range []string{"203.0.113.1:1", "127.0.0.1:1", "127.0.0.1:2"} { // the last over TCP alone
+		m, err := multiaddrOf(TCP, netip.MustParseAddrPort(s))
+		if err != nil {
+			t.Fatal(err)
+		}
+		addrs = append(addrs, m)
+	}
+	delays := make(map[string]time.Duration)
+	for _, d := range stagger(addrs) {
+		delays[transportOf(d.Addr)+" "+addrOf(d.Addr)] = d.Delay
+	}
+	for addr, steps := range map[string]int{
+		"quic 127.0.0.1:1": 0, "tcp 127.0.0.1:1": 1, "tcp 127.0.0.1:2": 1,
+		"quic 192.168.1.2:1": 2, "quic [2001:db8::1]:1": 3, "quic 203.0.113.1:1": 4, "tcp 203.0.113.1:1": 5,
+	} {
+		if delays[addr] != time.Duration(steps)*dialStagger {
+			t.Errorf("%s is dialled after %v, want %d steps", addr, delays[addr], steps)
+		}
+	}
 }
 
 func TestLimitsSpareTheHouseholdAndBoundTheRest(t *testing.T) {
@@ -143,7 +188,7 @@ func TestLimitsSpareTheHouseholdAndBoundTheRest(t *testing.T) {
 	}
 	defer r.Close()
 	connect := func(ip string, i int, known bool) error {
-		m, err := multiaddrOf(netip.AddrPortFrom(netip.MustParseAddr(ip), uint16(1000+i)))
+		m, err := multiaddrOf(QUIC, netip.AddrPortFrom(netip.MustParseAddr(ip), uint16(1000+i)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -168,6 +213,10 @@ func TestLimitsSpareTheHouseholdAndBoundTheRest(t *testing.T) {
 	if n != maxConnsPerIP {
 		t.Errorf("%d connections from one public address, want %d", n, maxConnsPerIP)
 	}
+	if r, err = newResources(); err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
 	n = 0
 	for ; n < 200 && connect("127.0.0.1", n, false) == nil; n++ {
 	}
@@ -177,23 +226,24 @@ func TestLimitsSpareTheHouseholdAndBoundTheRest(t *testing.T) {
 }
 
 func TestStreamsPerPeerAreBounded(t *testing.T) {
-	defer leakCheck(t)()
-	a := newQUICHost(t, 1, everyone)
-	b := newQUICHost(t, 2, everyone, "127.0.0.1:0")
-	defer mustClose(t, a, b)
-	b.Handle("echo", echo)
-	n := 0
-	for ; n < 2*maxPeerStreams; n++ {
-		if _, err := a.Open(within(t, 3*time.Second), b.Self(), b.Addrs(), "echo"); err != nil {
-			if !errors.Is(err, errTooMany) {
-				t.Error(err)
+	overBoth(t, func(t *testing.T, transport string) {
+		a := newTestHost(t, 1, everyone, []string{transport})
+		b := newTestHost(t, 2, everyone, []string{transport}, "127.0.0.1:0")
+		defer mustClose(t, a, b)
+		b.Handle("echo", echo)
+		n := 0
+		for ; n < 2*maxPeerStreams; n++ {
+			if _, err := a.Open(within(t, 3*time.Second), b.Self(), b.Addrs(), "echo"); err != nil {
+				if !errors.Is(err, errTooMany) {
+					t.Error(err)
+				}
+				break
 			}
-			break
 		}
-	}
-	if n != maxPeerStreams {
-		t.Errorf("%d streams with one peer, want %d", n, maxPeerStreams)
-	}
+		if n != maxPeerStreams {
+			t.Errorf("%d streams with one peer, want %d", n, maxPeerStreams)
+		}
+	})
 }
 
 func TestOtherKeyTypesAreNotOurs(t *testing.T) {
