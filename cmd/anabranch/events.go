@@ -32,12 +32,8 @@ type event struct {
 	moved string // of synced, in words
 }
 
-// words are an event for people.
-func (e event) words() string {
-	peer := e.Peer
-	if len(peer) > shortLen {
-		peer = peer[:shortLen]
-	}
+// words are an event for people; peer is how to call the device it is about.
+func (e event) words(peer string) string {
 	switch e.Event {
 	case "connected":
 		return fmt.Sprintf("%s connected (%s)", peer, e.Addr)
@@ -114,7 +110,7 @@ func (n *narrator) tell(now time.Time, e anabranch.Event) (event, bool) {
 		return event{}, false
 	}
 	out.Space, out.Received, out.Sent = e.Space.Name(), e.Report.RecordsIn, e.Report.RecordsOut
-	out.moved = moved(e.Report)
+	out.moved = movedBriefly(e.Report)
 	if e.Kind == anabranch.Synced {
 		out.Root, out.Records = anabranch.Root(e.Report.Root).String(), e.Report.Count
 	} else {

@@ -50,6 +50,7 @@ const (
 	packetOut       = 3 // bytes for standard output
 	packetErr       = 4 // bytes for standard error
 	packetExit      = 5 // exit code, 1 byte
+	packetWant      = 6 // the command reads its standard input: send it
 )
 
 // here marks commands that never go to a running `up`.
@@ -110,8 +111,7 @@ func (a *app) forward(cmd *cobra.Command) error {
 	to := &packets{w: conn}
 	stop := context.AfterFunc(cmd.Context(), func() { to.send(packetInterrupt, nil) })
 	defer stop()
-	go to.pump(packetIn, a.stdin) // ends with the connection, or with this process
-	code, err := a.receive(conn)
+	code, err := a.receive(conn, to)
 	if err != nil {
 		return fmt.Errorf("the running up went away: %w", err)
 	}
@@ -141,8 +141,12 @@ func (a *app) holder() string {
 // errDone ends a command that has been run elsewhere, well.
 var errDone = errors.New("done elsewhere")
 
-// receive prints what comes back until the exit code.
-func (a *app) receive(conn io.Reader) (int, error) {
+// receive prints what comes back until the exit code. Input is read only
+// when the command wants it: a loop in a shell has its own use for it.
+func (a *app) receive(conn io.Reader, to *packets) (int, error) {
+	pump := sync.OnceFunc(func() {
+		go to.pump(packetIn, a.stdin) // ends with the connection, or with this process
+	})
 	for {
 		kind, b, err := readPacket(conn)
 		if err != nil {
@@ -153,6 +157,8 @@ func (a *app) receive(conn io.Reader) (int, error) {
 			_, err = a.stdout.Write(b)
 		case packetErr:
 			_, err = a.stderr.Write(b)
+		case packetWant:
+			pump()
 		case packetExit:
 			if len(b) == 1 {
 				return int(b[0]), nil
@@ -230,7 +236,7 @@ func (a *app) attend(ctx context.Context, r *anabranch.Replica, conn net.Conn) {
 	defer in.Close() // the reader below then ends
 	back := &packets{w: conn}
 	served := &app{
-		stdin:    in,
+		stdin:    &wanted{from: in, want: sync.OnceFunc(func() { back.send(packetWant, nil) })},
 		stdout:   stream{back, packetOut},
 		stderr:   stream{back, packetErr},
 		asking:   o.Asking,
@@ -328,6 +334,18 @@ func (p *packets) pump(kind byte, from io.Reader) {
 			return
 		}
 	}
+}
+
+// wanted is the input of a command that runs for another process: it asks
+// for it when it is first read.
+type wanted struct {
+	from io.Reader
+	want func()
+}
+
+func (w *wanted) Read(b []byte) (int, error) {
+	w.want()
+	return w.from.Read(b)
 }
 
 // stream is one of the two outputs of a command that runs for another

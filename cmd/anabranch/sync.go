@@ -227,15 +227,30 @@ func moved(r anabranch.Report) string {
 		"ranges": "differences found by comparing ranges",
 		"bulk":   "everything sent, since one side had nothing",
 	}[string(r.Method)]
-	if method == "" {
+	switch {
+	case method == "":
 		method = string(r.Method)
+	case r.Method == "equal" && r.RecordsIn+r.RecordsOut > 0:
+		method = "only records of control and sweeps differed"
 	}
 	out := fmt.Sprintf("received %s (%s and %s overhead), sent %s (%s and %s overhead); %s; %s, %s",
 		records(r.RecordsIn), bytesText(r.DataBytesIn), bytesText(r.OverheadIn()),
 		records(r.RecordsOut), bytesText(r.DataBytesOut), bytesText(r.OverheadOut()),
 		method, count(r.Rounds, "round", "rounds"), spanText(r.Duration.Round(time.Millisecond)))
-	if r.Held > 0 {
-		out += fmt.Sprintf("; %s held back, their authority is unknown here", records(r.Held))
+	return out + heldBack(r)
+}
+
+// movedBriefly says it in a few words, for a line among many.
+func movedBriefly(r anabranch.Report) string {
+	if r.RecordsIn+r.RecordsOut == 0 {
+		return "nothing had to move" + heldBack(r)
 	}
-	return out
+	return fmt.Sprintf("received %d, sent %d, %s in all", r.RecordsIn, r.RecordsOut, bytesText(r.BytesIn+r.BytesOut)) + heldBack(r)
+}
+
+func heldBack(r anabranch.Report) string {
+	if r.Held == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; %s held back, their authority is unknown here", records(r.Held))
 }

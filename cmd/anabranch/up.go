@@ -127,24 +127,43 @@ func (a *app) narrate(ctx context.Context, r *anabranch.Replica, news <-chan ana
 			return fmt.Errorf("%w: nothing more is written", anabranch.ErrFailed)
 		case e := <-news:
 			if what, ok := n.tell(time.Now(), e); ok {
-				if err := a.happened(what, what.words()); err != nil {
+				if err := a.happened(what, what.words(a.peerName(ctx, r, what.Peer))); err != nil {
 					return err
 				}
 			}
 		case now := <-tick.C:
 			for _, what := range n.overdue(now) {
-				if err := a.happened(what, what.words()); err != nil {
+				if err := a.happened(what, what.words(a.peerName(ctx, r, what.Peer))); err != nil {
 					return err
 				}
 			}
 		}
 		if k := lost.Swap(0); k > 0 {
 			what := event{Event: "unsaid", Repeated: int(k)}
-			if err := a.happened(what, what.words()); err != nil {
+			if err := a.happened(what, what.words(a.peerName(ctx, r, what.Peer))); err != nil {
 				return err
 			}
 		}
 	}
+}
+
+// peerName is the beginning of a device's key and what it is called.
+func (a *app) peerName(ctx context.Context, r *anabranch.Replica, device string) string {
+	if a.json || device == "" {
+		return ""
+	}
+	for _, s := range r.Spaces() {
+		members, err := s.Members(ctx)
+		if err != nil {
+			break
+		}
+		for _, m := range members {
+			if m.Device.String() == device && m.Petname+m.Label != "" {
+				return device[:shortLen] + " " + called(m.Petname, m.Label)
+			}
+		}
+	}
+	return device[:shortLen]
 }
 
 // happened prints one event: a line of words, or an object.
