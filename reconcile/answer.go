@@ -1,78 +1,122 @@
 package reconcile
 
-import (
-	"fmt"
-	"slices"
-)
-
-const (
-	buckets   = 16          // fingerprints that replace a mismatching one
-	listItems = 2 * buckets // a range with fewer items is sent as a list
-
-	frameReserve = 200 // left free for the range that closes a cut message
-)
+const frameReserve = 200 // bytes left free for the range that closes a cut message
 
 // emptyFingerprint is that of no items. No split sends it; a closed message
 // may.
 var emptyFingerprint = Sum{}.Fingerprint(0)
 
-// side builds the answer to one message.
-type side struct {
-	ix         Index
+// engine builds messages. It keeps its memory from one to the next.
+type engine struct {
+	plan       plan
+	seed       uint64
 	frameBytes int
 	initiator  bool
 
+	cursors cursors
+	cur     cursor
+	n       int // items
+	jitter  jitter
+
+	r    reader
 	w    writer
 	sent int // position of the last bound in w
 
+	own        []byte // IDs of ours, to compare with a list
+	differ     differ
 	have, need []ID
+
+	settled int   // position up to which nothing is open after this message
+	lowest  Bound // the same as a bound
+}
+
+func newEngine(o Options, initiator bool) engine {
+	return engine{
+		plan: plans[o.Split].fit(o.FrameBytes), seed: o.Seed,
+		frameBytes: o.FrameBytes, initiator: initiator,
+	}
+}
+
+// over begins to speak about ix. With freeze, what is written to a Tree
+// later is not seen.
+func (s *engine) over(ix Index, freeze bool) {
+	s.cur = s.cursors.over(ix, freeze)
+	s.n = s.cur.len()
+}
+
+// shake starts the jitter, from the seed and what is in the index.
+func (s *engine) shake() error {
+	if !s.plan.jitter {
+		return nil
+	}
+	fp, err := s.cur.fingerprint(0, s.n)
+	s.jitter.begin(s.seed, fp)
+	return err
+}
+
+// begin starts a message.
+func (s *engine) begin() {
+	s.w.begin()
+	s.cur.rewind()
+	s.sent = 0
+	s.have, s.need = s.have[:0], s.need[:0]
+}
+
+// open writes the opening message.
+func (s *engine) open() error {
+	s.begin()
+	if err := s.shake(); err != nil {
+		return err
+	}
+	return s.split(0, s.n, &Bound{Time: Infinity}, true)
 }
 
 // full says whether a message of n bytes leaves no room to be closed.
-func (s *side) full(n int) bool {
+func (s *engine) full(n int) bool {
 	return s.frameBytes != 0 && n > s.frameBytes-frameReserve
 }
 
-// answer reads r to its end, even when the frame is full before that: a
-// message is valid or not, whatever the limits.
-func (s *side) answer(r *reader) error {
-	s.w = newWriter(64)
+// answer builds the answer to the message in s.r. All of it is parsed before
+// anything is done: a message is valid or not, whatever the limits.
+func (s *engine) answer() error {
+	s.begin()
+	if err := s.r.check(); err != nil {
+		return err
+	}
+	if err := s.shake(); err != nil {
+		return err
+	}
 	var (
 		begin int   // position of the current range's lower bound
 		lower Bound // that bound
 		skip  bool  // ranges up to lower have been settled and not been sent
-		shut  bool  // the frame is full
-		lone  bool  // and the range dropped for it is empty at the peer's
+		open  bool  // something has been sent
 	)
 	for {
-		g, ok, err := r.next()
+		ok, err := s.r.next()
 		if err != nil || !ok {
+			if !open {
+				s.settled, s.lowest = s.n, Bound{Time: Infinity}
+			}
 			return err
 		}
-		if shut {
-			continue
-		}
-		end := s.ix.Len()
+		g := &s.r.g
+		end := s.n
 		if g.upper.Time != Infinity {
-			if end, err = s.ix.LowerBound(g.upper); err != nil {
+			if end, err = s.cur.seek(begin, &g.upper); err != nil {
 				return err
 			}
 		}
-		if end < begin || end > s.ix.Len() {
-			return fmt.Errorf("reconcile: index answers bound at time %d with position %d, after %d of %d", g.upper.Time, end, begin, s.ix.Len())
+		if !open { // for the case that this range will be the first one sent
+			s.settled, s.lowest = begin, lower
 		}
-		mark, markSent := len(s.w.buf), s.sent
-		flush := func() {
-			if skip {
-				s.w.header(lower, modeSkip)
-				s.sent, skip = begin, false
-			}
-		}
-		switch {
-		case g.mode == modeSkip:
+		mark, markSent, markTime, markSkip := len(s.w.buf), s.sent, s.w.time, skip
+		dropped, lone := false, false
+		switch g.mode {
+		case modeSkip:
 			skip = true
-		case g.mode == modeFingerprint:
-			own, err := s.ix.Fingerprint(begin, end)
+		case modeFingerprint:
+			own, err := s.cur.fingerprint(begin, end)
 			if err != nil {
 				return err
 			}
@@ -80,64 +124,92 @@ func (s *side) answer(r *reader) error {
 				skip = true
 				break
 			}
-			flush()
-			if err := s.split(begin, end, g.upper); err != nil {
+			s.flush(&skip, begin, &lower)
+			if err := s.split(begin, end, &g.upper, false); err != nil {
 				return err
 			}
-			if s.full(len(s.w.buf)) { // all or nothing
-				s.w.buf, s.sent = s.w.buf[:mark], markSent
-				shut, lone = true, g.fingerprint == emptyFingerprint
+			if dropped = s.full(len(s.w.buf)); dropped { // all or nothing
+				s.w.buf, s.sent, s.w.time = s.w.buf[:mark], markSent, markTime
+				lone = g.fingerprint == emptyFingerprint
+				if s.plan.lean { // say what the closing fingerprint is about
+					skip = markSkip
+					s.flush(&skip, begin, &lower)
+					lone = true
+				}
 			}
-		case s.initiator:
-			if err := s.compare(begin, end, g.ids); err != nil {
-				return err
+		case modeList:
+			if s.initiator {
+				if err := s.compare(begin, end); err != nil {
+					return err
+				}
+				skip = true
+				break
 			}
-			skip = true
-		default:
-			flush()
-			if end, err = s.list(begin, end, g.upper, s.room(mark)); err != nil {
+			if s.plan.lean {
+				done, err := s.extras(begin, end, &skip, &lower)
+				if err != nil {
+					return err
+				}
+				if done {
+					break
+				}
+			}
+			s.flush(&skip, begin, &lower)
+			if end, err = s.list(begin, end, &g.upper, s.room(mark)); err != nil {
 				return err
 			}
 		}
-		if shut || s.full(len(s.w.buf)) {
-			shut = true
-			if err := s.close(end, lone); err != nil {
-				return err
-			}
+		open = open || len(s.w.buf) > mark || dropped
+		if dropped || s.full(len(s.w.buf)) {
+			return s.close(end, lone, !dropped && g.upper.Time == Infinity && end == s.n)
 		}
 		begin, lower = end, g.upper
 	}
 }
 
+// flush sends the skip that is pending up to lower, which is at position
+// begin.
+func (s *engine) flush(skip *bool, begin int, lower *Bound) {
+	if *skip {
+		s.w.header(lower, modeSkip)
+		s.sent, *skip = begin, false
+	}
+}
+
 // split replaces a fingerprint of [begin, end) that did not match.
-func (s *side) split(begin, end int, upper Bound) error {
+func (s *engine) split(begin, end int, upper *Bound, opening bool) error {
 	n := end - begin
-	if n < listItems {
+	parts := s.plan.cut(n, s.initiator, opening)
+	if parts == 0 {
 		_, err := s.list(begin, end, upper, n)
 		return err
 	}
-	for i := range buckets {
-		next := begin + n/buckets
-		if i < n%buckets {
-			next++
+	each, more := n/parts, n%parts
+	edge := begin // of the regular cut; a jittered one lies near it
+	for i := range parts {
+		edge += each
+		if i < more {
+			edge++
 		}
-		fp, err := s.ix.Fingerprint(begin, next)
+		next := edge
+		if s.plan.jitter && next < end {
+			// Up to a third of a part either way: no part is empty.
+			spread := each / 3
+			next += s.jitter.below(2*spread+1) - spread
+		}
+		fp, err := s.cur.fingerprint(begin, next)
 		if err != nil {
 			return err
 		}
-		b := upper
 		if next < end {
-			p, err := s.ix.At(next - 1)
+			b, err := s.cur.between(next)
 			if err != nil {
 				return err
 			}
-			q, err := s.ix.At(next)
-			if err != nil {
-				return err
-			}
-			b = boundBetween(p, q)
+			s.w.header(&b, modeFingerprint)
+		} else {
+			s.w.header(upper, modeFingerprint)
 		}
-		s.w.header(b, modeFingerprint)
 		s.w.buf = append(s.w.buf, fp[:]...)
 		s.sent, begin = next, next
 	}
@@ -147,66 +219,113 @@ func (s *side) split(begin, end int, upper Bound) error {
 // room is the number of IDs that a list may hold when the message had n
 // bytes before its range: IDs are added as long as what is there leaves
 // room to close, the range's own header not counted.
-func (s *side) room(n int) int {
+func (s *engine) room(n int) int {
 	if s.frameBytes == 0 {
-		return s.ix.Len()
+		return s.n
 	}
 	left := s.frameBytes - frameReserve - n
 	if left < 0 {
 		return 0
 	}
-	return left/len(ID{}) + 1
+	return left/idBytes + 1
 }
 
 // list sends the first most IDs of [begin, end), and returns the position
 // after them. If it cuts, the range ends at the first item not sent.
-func (s *side) list(begin, end int, upper Bound, most int) (int, error) {
+func (s *engine) list(begin, end int, upper *Bound, most int) (int, error) {
 	if end-begin > most {
 		end = begin + most
-		x, err := s.ix.At(end)
+		x, err := s.cur.at(end)
 		if err != nil {
 			return 0, err
 		}
-		upper = BoundAt(x)
+		upper = &Bound{x.Time, x.ID, idBytes}
 	}
-	n := end - begin
 	s.w.header(upper, modeList)
-	s.w.buf = appendVarint(s.w.buf, uint64(n))
-	s.w.buf = slices.Grow(s.w.buf, n*len(ID{}))
-	for x, err := range s.ix.Items(begin, end) {
-		if err != nil {
-			return 0, err
-		}
-		s.w.buf = append(s.w.buf, x.ID[:]...)
-		n--
-	}
-	if n != 0 {
-		return 0, fmt.Errorf("reconcile: index has %d items fewer than it said in [%d, %d)", n, begin, end)
-	}
+	s.w.buf = appendVarint(s.w.buf, uint64(end-begin))
+	var err error
+	s.w.buf, err = s.cur.ids(s.w.buf, begin, end)
 	s.sent = end
-	return end, nil
+	return end, err
 }
 
-// compare settles a range of which the responder sent all IDs, sorted.
-func (s *side) compare(begin, end int, theirs []ID) error {
-	both := make([]bool, len(theirs))
-	for x, err := range s.ix.Items(begin, end) {
-		if err != nil {
-			return err
+// compare settles a range of which the responder sent all IDs.
+func (s *engine) compare(begin, end int) (err error) {
+	if s.own, err = s.cur.ids(s.own[:0], begin, end); err == nil {
+		s.have, s.need = s.differ.compare(s.own, s.r.g.ids, s.have, s.need)
+	}
+	return err
+}
+
+// extras answers a list with less than all of [begin, end), if it can: with
+// a skip if both sides hold the same, and if only this one holds more, with
+// skips around lists of that. What the initiator alone holds has no known
+// place, so then it cannot.
+func (s *engine) extras(begin, end int, skip *bool, lower *Bound) (done bool, err error) {
+	theirs := s.r.g.ids
+	n, count := end-begin, len(s.r.g.ids)/idBytes
+	if count > n || n > 2*count { // impossible, or hardly worth it
+		return false, nil
+	}
+	if s.own, err = s.cur.ids(s.own[:0], begin, end); err != nil {
+		return false, err
+	}
+	more := n - count // if theirs is a part of ours, in order
+	mark := len(s.w.buf)
+	at, last, skipped, sent := 0, begin, *skip, s.sent
+	time := s.w.time
+	undo := func() (bool, error) {
+		s.w.buf, s.w.time, s.sent, *skip = s.w.buf[:mark], time, sent, skipped
+		return false, nil
+	}
+	for i := begin; i < end && more > 0; {
+		if at < len(theirs) && [idBytes]byte(s.own[(i-begin)*idBytes:]) == [idBytes]byte(theirs[at:]) {
+			at += idBytes
+			i++
+			continue
 		}
-		at, found := slices.BinarySearchFunc(theirs, x.ID, func(a, b ID) int { return compareIDs(&a, &b) })
-		if found {
-			both[at] = true
+		// A run of extras: [i, to).
+		to := i + 1
+		for to < end && (at == len(theirs) || [idBytes]byte(s.own[(to-begin)*idBytes:]) != [idBytes]byte(theirs[at:])) {
+			to++
+		}
+		more -= to - i
+		if more < 0 {
+			return undo()
+		}
+		if i > last {
+			b, err := s.cur.between(i)
+			if err != nil {
+				return false, err
+			}
+			s.w.header(&b, modeSkip)
+			*skip = false
 		} else {
-			s.have = append(s.have, x.ID)
+			s.flush(skip, begin, lower)
 		}
-	}
-	for i, id := range theirs {
-		if !both[i] {
-			s.need = append(s.need, id)
+		if to < end {
+			b, err := s.cur.between(to)
+			if err != nil {
+				return false, err
+			}
+			if _, err := s.list(i, to, &b, to-i); err != nil {
+				return false, err
+			}
+		} else if _, err := s.list(i, to, &s.r.g.upper, to-i); err != nil {
+			return false, err
 		}
+		if s.full(len(s.w.buf)) {
+			return undo()
+		}
+		last, i = to, to
 	}
-	return nil
+	if string(s.own[len(s.own)-(len(theirs)-at):]) != string(theirs[at:]) {
+		return undo()
+	}
+	if last < end || begin == end {
+		*skip = true
+	}
+	return true, nil
 }
 
 // close ends a full message with one fingerprint up to infinity. On the
@@ -216,17 +335,27 @@ func (s *side) compare(begin, end int, theirs []ID) error {
 //
 // It sees none if it has nothing in the dropped range and what is here from
 // end on (often nothing): then the dropped items would never be mentioned
-// again. In this case, lone, the fingerprint is of the range that it claims.
-func (s *side) close(end int, lone bool) error {
+// again. In this case, lone, and outside Reference always, the fingerprint
+// is of the range that it claims. Outside Reference nothing is said where
+// nothing is left, and no fingerprint is of no items.
+func (s *engine) close(end int, lone, over bool) error {
 	begin := end
 	if lone {
 		begin = s.sent
 	}
-	fp, err := s.ix.Fingerprint(begin, s.ix.Len())
+	rest := Bound{Time: Infinity}
+	if s.plan.lean && begin == s.n {
+		if !over {
+			s.w.header(&rest, modeList)
+			s.w.buf = append(s.w.buf, 0)
+		}
+		return nil
+	}
+	fp, err := s.cur.fingerprint(begin, s.n)
 	if err != nil {
 		return err
 	}
-	s.w.header(Bound{Time: Infinity}, modeFingerprint)
+	s.w.header(&rest, modeFingerprint)
 	s.w.buf = append(s.w.buf, fp[:]...)
 	return nil
 }

@@ -13,19 +13,21 @@ func rewrite(msg []byte) ([]byte, error) {
 	if _, err := r.versionByte(); err != nil {
 		return nil, err
 	}
-	w := newWriter(len(msg))
+	var w writer
+	w.begin()
 	for {
-		g, ok, err := r.next()
+		ok, err := r.next()
+		g := &r.g
 		if err != nil || !ok {
 			return w.buf, err
 		}
-		w.header(g.upper, g.mode)
+		w.header(&g.upper, g.mode)
 		switch g.mode {
 		case modeFingerprint:
 			w.buf = append(w.buf, g.fingerprint[:]...)
 		case modeList:
-			w.buf = appendVarint(w.buf, uint64(len(g.ids)))
-			w.buf = append(w.buf, msg[r.at-len(g.ids)*len(ID{}):r.at]...)
+			w.buf = appendVarint(w.buf, uint64(len(g.ids)/idBytes))
+			w.buf = append(w.buf, g.ids...)
 		}
 	}
 }
@@ -120,7 +122,7 @@ func FuzzInitiatorStep(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, msg []byte) {
 		for _, limit := range []int{0, 1300} {
-			in := &Initiator{ix: other, options: Options{FrameBytes: limit}}
+			in := initiate(other, Options{FrameBytes: limit})
 			if _, err := in.Start(); err != nil {
 				t.Fatal(err)
 			}

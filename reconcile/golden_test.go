@@ -124,12 +124,12 @@ func TestGoldenBounds(t *testing.T) {
 		{"greatest time, one step from the bound before", Infinity - 2, Item{5, ID{}}, Item{Infinity - 1, ID{}}},
 		{"time 2^31, after which some implementations fail", 0, Item{1 << 30, ID{}}, Item{1 << 31, ID{}}},
 	} {
-		b := boundBetween(v.p, v.q)
+		b := boundBetween(&v.p, &v.q)
 		if v.p.Compare(b.Item()) >= 0 || v.q.Compare(b.Item()) < 0 {
 			t.Errorf("%s: %v does not separate", v.name, b)
 		}
 		w := writer{time: v.previous}
-		w.header(b, modeSkip)
+		w.header(&b, modeSkip)
 		x := vector{Name: v.name, PreviousTime: v.previous, Bound: hex.EncodeToString(w.buf[:len(w.buf)-1])}
 		x.Below.Time, x.Below.ID = v.p.Time, hex.EncodeToString(v.p.ID[:])
 		x.Above.Time, x.Above.ID = v.q.Time, hex.EncodeToString(v.q.ID[:])

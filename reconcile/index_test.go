@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
@@ -11,6 +12,30 @@ import (
 
 // tiny makes splits and joins happen all the time.
 func tiny() *Tree { return &Tree{max: nodeSize{items: 4, kids: 4}} }
+
+// backends builds one set in every way there is.
+var backends = map[string]func(items []Item) (Index, error){
+	"vector": func(items []Item) (Index, error) { return NewVector(items) },
+	"tree": func(items []Item) (Index, error) {
+		t := tiny()
+		_, err := t.Insert(items...)
+		return t, err
+	},
+	"plain": func(items []Item) (Index, error) { return plain(sorted(items)), nil },
+}
+
+// someIndex draws one of them.
+func someIndex(t *rapid.T, name string, items []Item) Index {
+	backend := rapid.SampledFrom(slices.Sorted(maps.Keys(backends))).Draw(t, name)
+	if backend == "plain" && len(items) > 300 {
+		backend = "tree" // plain is slow
+	}
+	ix, err := backends[backend](items)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ix
+}
 
 // equalIndex compares all five methods with the plain index.
 func equalIndex(t *rapid.T, ix Index, items []Item) {

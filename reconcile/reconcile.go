@@ -77,9 +77,25 @@ func (b Bound) Item() Item { return Item{b.Time, b.Prefix} }
 // BoundAt is the bound just below x, with all of its ID.
 func BoundAt(x Item) Bound { return Bound{x.Time, x.ID, len(x.ID)} }
 
+// below says whether x is below b.
+func (x *Item) below(b *Bound) bool {
+	if x.Time != b.Time {
+		return x.Time < b.Time
+	}
+	return compareIDs(&x.ID, &b.Prefix) < 0
+}
+
+// above says whether x is above the place of b.
+func (x *Item) above(b *Bound) bool {
+	if x.Time != b.Time {
+		return x.Time > b.Time
+	}
+	return compareIDs(&x.ID, &b.Prefix) > 0
+}
+
 // boundBetween is the shortest bound that separates neighbours p < q: p is
 // below it and q is not.
-func boundBetween(p, q Item) Bound {
+func boundBetween(p, q *Item) Bound {
 	b := Bound{Time: q.Time}
 	if p.Time == q.Time {
 		for p.ID[b.Len] == q.ID[b.Len] {

@@ -51,6 +51,20 @@ func (s Sum) Fingerprint(count int) Fingerprint {
 	return Fingerprint(h[:16])
 }
 
+// addItems adds the IDs of items.
+func (s *Sum) addItems(items []Item) {
+	a, b, c, d := s[0], s[1], s[2], s[3]
+	for i := range items {
+		id := &items[i].ID
+		var carry uint64
+		a, carry = bits.Add64(a, binary.LittleEndian.Uint64(id[0:]), 0)
+		b, carry = bits.Add64(b, binary.LittleEndian.Uint64(id[8:]), carry)
+		c, carry = bits.Add64(c, binary.LittleEndian.Uint64(id[16:]), carry)
+		d, _ = bits.Add64(d, binary.LittleEndian.Uint64(id[24:]), carry)
+	}
+	*s = Sum{a, b, c, d}
+}
+
 func sumOf(id *ID) Sum {
 	return Sum{
 		binary.LittleEndian.Uint64(id[0:]),

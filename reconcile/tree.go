@@ -110,9 +110,15 @@ func (t *Tree) LowerBound(b Bound) (int, error) {
 
 // Fingerprint digests the items at [begin, end).
 func (t *Tree) Fingerprint(begin, end int) (Fingerprint, error) {
+	sum, err := t.Sum(begin, end)
+	return sum.Fingerprint(end - begin), err
+}
+
+// Sum adds up the IDs of the items at [begin, end).
+func (t *Tree) Sum(begin, end int) (Sum, error) {
 	sum := t.sumTo(end)
 	sum.SubSum(t.sumTo(begin))
-	return sum.Fingerprint(end - begin), nil
+	return sum, nil
 }
 
 // sumTo is the sum of the first i items.
@@ -134,9 +140,7 @@ func (t *Tree) sumTo(i int) (sum Sum) {
 		}
 		n = n.kids[k].node
 	}
-	for k := range n.items[:i] {
-		sum.Add(&n.items[k].ID)
-	}
+	sum.addItems(n.items[:i])
 	return sum
 }
 

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"slices"
 	"sort"
 )
 
@@ -33,38 +32,22 @@ type Vector struct {
 // copied. A *DuplicateError names an item that comes twice, ErrTimeInfinity
 // one that cannot be.
 func NewVector(items []Item) (*Vector, error) {
-	v := &Vector{items: slices.Clip(slices.Clone(items))}
-	if err := sortItems(v.items); err != nil {
+	items, err := sortedCopy(items)
+	if err != nil {
 		return nil, err
 	}
-	v.sums = make([]Sum, len(items)/sumEvery+1)
-	var sum Sum
-	for i := range v.items {
-		if i%sumEvery == 0 {
-			v.sums[i/sumEvery] = sum
-		}
-		sum.Add(&v.items[i].ID)
-	}
-	if len(items)%sumEvery == 0 {
-		v.sums[len(items)/sumEvery] = sum
-	}
-	return v, nil
+	return sealed(items), nil
 }
 
-// sortItems sorts in place and refuses what no index may hold.
-func sortItems(items []Item) error {
-	if !slices.IsSortedFunc(items, Item.Compare) {
-		slices.SortFunc(items, Item.Compare)
+// sealed adds the sums to items in order.
+func sealed(items []Item) *Vector {
+	v := &Vector{items: items, sums: make([]Sum, len(items)/sumEvery+1)}
+	var sum Sum
+	for i := range v.sums {
+		v.sums[i] = sum
+		sum.addItems(items[i*sumEvery : min(len(items), (i+1)*sumEvery)])
 	}
-	for i := 1; i < len(items); i++ {
-		if items[i] == items[i-1] {
-			return &DuplicateError{items[i]}
-		}
-	}
-	if n := len(items); n > 0 && items[n-1].Time == Infinity {
-		return ErrTimeInfinity
-	}
-	return nil
+	return v
 }
 
 // Len is the number of items.
@@ -91,16 +74,20 @@ func lowerBound(items []Item, x Item) int {
 
 // Fingerprint digests the items at [begin, end).
 func (v *Vector) Fingerprint(begin, end int) (Fingerprint, error) {
+	sum, err := v.Sum(begin, end)
+	return sum.Fingerprint(end - begin), err
+}
+
+// Sum adds up the IDs of the items at [begin, end).
+func (v *Vector) Sum(begin, end int) (Sum, error) {
 	sum := v.sumTo(end)
 	sum.SubSum(v.sumTo(begin))
-	return sum.Fingerprint(end - begin), nil
+	return sum, nil
 }
 
 func (v *Vector) sumTo(end int) Sum {
 	sum := v.sums[end/sumEvery]
-	for i := end - end%sumEvery; i < end; i++ {
-		sum.Add(&v.items[i].ID)
-	}
+	sum.addItems(v.items[end-end%sumEvery : end])
 	return sum
 }
 

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/bits"
@@ -35,6 +36,7 @@ const (
 	minVersion = 0x60 // the version bytes that any version may use
 	maxVersion = 0x6f
 	maxVarint  = 10 // bytes of a uint64
+	idBytes    = len(ID{})
 
 	modeSkip        = 0
 	modeFingerprint = 1
@@ -91,12 +93,13 @@ type writer struct {
 	time uint64 // of the last bound written
 }
 
-func newWriter(capacity int) writer {
-	return writer{buf: append(make([]byte, 0, capacity), version)}
+// begin starts a message in the memory of the one before.
+func (w *writer) begin() {
+	w.buf, w.time = append(w.buf[:0], version), 0
 }
 
 // header writes a range up to its payload. Times must not go backwards.
-func (w *writer) header(upper Bound, mode uint64) {
+func (w *writer) header(upper *Bound, mode uint64) {
 	if upper.Time == Infinity {
 		w.buf = append(w.buf, 0)
 	} else {
@@ -113,16 +116,38 @@ type wireRange struct {
 	upper       Bound
 	mode        uint64
 	fingerprint Fingerprint
-	ids         []ID // sorted and distinct; valid until the next range
+	ids         []byte // of the message: 32 bytes each, as sent
 }
 
-// reader takes a message apart, range by range. It allocates nothing beyond
-// a copy of the longest list.
+// reader takes a message apart, range by range, without a copy.
 type reader struct {
-	msg   []byte
-	at    int
-	upper Bound // of the range before
-	ids   []ID  // reused
+	msg     []byte
+	at      int
+	g       wireRange // the last one read; at first its bound is zero
+	keys    []uint64  // reused
+	sorted  []ID      // reused
+	checked bool      // the lists have been looked through before
+}
+
+// reset begins to read msg in the memory of the message before.
+func (r *reader) reset(msg []byte) {
+	*r = reader{msg: msg, keys: r.keys[:0], sorted: r.sorted[:0]}
+}
+
+// check reads the whole message, and goes back to its first range if nothing
+// is wrong with it. It comes after versionByte.
+func (r *reader) check() error {
+	at := r.at
+	for {
+		ok, err := r.next()
+		if err != nil {
+			return err
+		}
+		if !ok {
+			r.at, r.g, r.checked = at, wireRange{}, true
+			return nil
+		}
+	}
 }
 
 func (r *reader) fail(offset int, err error, format string, args ...any) error {
@@ -143,95 +168,135 @@ func (r *reader) versionByte() (byte, error) {
 	return v, nil
 }
 
-// next reads one range. ok is false at the end of the message.
-func (r *reader) next() (g wireRange, ok bool, err error) {
+// next reads one range into r.g. ok is false at the end of the message.
+func (r *reader) next() (ok bool, err error) {
 	if r.at == len(r.msg) {
-		return g, false, nil
+		return false, nil
 	}
-	if r.upper.Time == Infinity && string(r.msg[r.at:]) != closedAtInfinity {
-		return g, false, r.fail(r.at, ErrInfinity, "%d bytes", len(r.msg)-r.at)
+	if r.g.upper.Time == Infinity && string(r.msg[r.at:]) != closedAtInfinity {
+		return false, r.fail(r.at, ErrInfinity, "%d bytes", len(r.msg)-r.at)
 	}
-	if g.upper, err = r.bound(); err != nil {
-		return g, false, err
+	if err = r.bound(); err != nil {
+		return false, err
 	}
-	r.upper = g.upper
 	at := r.at
-	if g.mode, err = r.varint("mode"); err != nil {
-		return g, false, err
+	if r.g.mode, err = r.varint("mode"); err != nil {
+		return false, err
 	}
-	switch g.mode {
+	switch r.g.mode {
 	case modeSkip:
 	case modeFingerprint:
 		var b []byte
-		if b, err = r.bytes(len(g.fingerprint), "fingerprint"); err == nil {
-			g.fingerprint = Fingerprint(b)
+		if b, err = r.bytes(len(r.g.fingerprint), "fingerprint"); err == nil {
+			r.g.fingerprint = Fingerprint(b)
 		}
 	case modeList:
-		g.ids, err = r.list()
+		err = r.list()
 	default:
-		err = r.fail(at, ErrMode, "%d", g.mode)
+		err = r.fail(at, ErrMode, "%d", r.g.mode)
 	}
-	return g, err == nil, err
+	return err == nil, err
 }
 
-func (r *reader) bound() (b Bound, err error) {
-	begin := r.at
+// bound reads the upper bound over the one before.
+func (r *reader) bound() error {
+	b, begin := &r.g.upper, r.at
 	delta, err := r.varint("bound's time")
 	if err != nil {
-		return b, err
+		return err
 	}
-	b.Time = Infinity
+	time := uint64(Infinity)
 	if delta > 0 {
-		b.Time = r.upper.Time + (delta - 1)
-		if b.Time < r.upper.Time || b.Time == Infinity {
-			return b, r.fail(begin, ErrTime, "%d after %d", delta-1, r.upper.Time)
+		time = b.Time + (delta - 1)
+		if time < b.Time || time == Infinity {
+			return r.fail(begin, ErrTime, "%d after %d", delta-1, b.Time)
 		}
 	}
 	at := r.at
 	n, err := r.varint("prefix length")
 	if err != nil {
-		return b, err
+		return err
 	}
 	if n > uint64(len(b.Prefix)) {
-		return b, r.fail(at, ErrPrefix, "%d bytes, at most %d", n, len(b.Prefix))
+		return r.fail(at, ErrPrefix, "%d bytes, at most %d", n, len(b.Prefix))
 	}
-	if n > 0 && b.Time == Infinity {
-		return b, r.fail(at, ErrPrefix, "%d bytes at infinity", n)
+	if n > 0 && time == Infinity {
+		return r.fail(at, ErrPrefix, "%d bytes at infinity", n)
 	}
 	prefix, err := r.bytes(int(n), "prefix")
 	if err != nil {
-		return b, err
+		return err
 	}
+	before, beforeTime, beforeLen := b.Prefix, b.Time, b.Len
+	b.Prefix = ID{}
 	b.Len = copy(b.Prefix[:], prefix)
-	if b.Time == r.upper.Time && compareIDs(&b.Prefix, &r.upper.Prefix) < 0 {
-		return b, r.fail(begin, ErrOrder, "prefix %x after %x at time %d",
-			b.Prefix[:b.Len], r.upper.Prefix[:r.upper.Len], b.Time)
+	b.Time = time
+	if time == beforeTime && compareIDs(&b.Prefix, &before) < 0 {
+		was := before // so that only here it escapes
+		return r.fail(begin, ErrOrder, "prefix %x after %x at time %d", prefix, was[:beforeLen], time)
 	}
-	return b, nil
+	return nil
 }
 
-func (r *reader) list() ([]ID, error) {
+func (r *reader) list() error {
 	at := r.at
 	n, err := r.varint("list count")
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if left := len(r.msg) - r.at; n > uint64(left/len(ID{})) {
-		return nil, r.fail(at, ErrCount, "%d IDs in %d bytes", n, left)
+	if left := len(r.msg) - r.at; n > uint64(left/idBytes) {
+		return r.fail(at, ErrCount, "%d IDs in %d bytes", n, left)
 	}
 	at = r.at
-	r.ids = slices.Grow(r.ids[:0], int(n))
-	for range n {
-		r.ids = append(r.ids, ID(r.msg[r.at:]))
-		r.at += len(ID{})
+	r.g.ids = r.msg[at : at+int(n)*idBytes]
+	r.at += len(r.g.ids)
+	if r.checked {
+		return nil
 	}
-	slices.SortFunc(r.ids, func(x, y ID) int { return compareIDs(&x, &y) })
-	for i := 1; i < len(r.ids); i++ {
-		if r.ids[i] == r.ids[i-1] {
-			return nil, r.fail(at, ErrRepeatedID, "%x", r.ids[i])
+	if id := r.repeated(); id != nil {
+		return r.fail(at, ErrRepeatedID, "%x", *id)
+	}
+	return nil
+}
+
+// repeated is an ID that comes twice in the list, or nil. It looks at the
+// first bytes of the IDs, and at all only if those are not distinct.
+func (r *reader) repeated() *ID {
+	n := len(r.g.ids) / idBytes
+	r.keys = slices.Grow(r.keys[:0], n)[:n]
+	for i := range r.keys {
+		key := binary.BigEndian.Uint64(r.g.ids[i*idBytes:])
+		if n > 48 {
+			r.keys[i] = key
+			continue
+		}
+		j := i
+		for ; j > 0 && r.keys[j-1] > key; j-- {
+			r.keys[j] = r.keys[j-1]
+		}
+		r.keys[j] = key
+	}
+	if n > 48 {
+		slices.Sort(r.keys)
+	}
+	distinct := true
+	for i := 1; i < n; i++ {
+		distinct = distinct && r.keys[i] != r.keys[i-1]
+	}
+	if distinct {
+		return nil
+	}
+	r.sorted = slices.Grow(r.sorted[:0], n)[:n]
+	for i := range r.sorted {
+		r.sorted[i] = ID(r.g.ids[i*idBytes:])
+	}
+	slices.SortFunc(r.sorted, func(x, y ID) int { return compareIDs(&x, &y) })
+	for i := 1; i < n; i++ {
+		if r.sorted[i] == r.sorted[i-1] {
+			return &r.sorted[i]
 		}
 	}
-	return r.ids, nil
+	return nil
 }
 
 func (r *reader) varint(what string) (v uint64, err error) {

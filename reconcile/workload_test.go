@@ -3,7 +3,6 @@ package reconcile
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"fmt"
 	"slices"
 	"testing"
 )
@@ -85,39 +84,6 @@ func TestTheWireCostsWhatTheReferenceCosts(t *testing.T) {
 		}
 		if up, down := k.bytes(); up != c.up || down != c.down || k.rounds() != c.rounds {
 			t.Errorf("%+v: %d up, %d down, %d rounds", c, up, down, k.rounds())
-		}
-	}
-}
-
-func BenchmarkReconcile(b *testing.B) {
-	for _, n := range []int{10_000, 1_000_000} {
-		for _, c := range []struct {
-			d      int
-			recent bool
-			frame  int
-		}{{0, false, 0}, {100, false, 0}, {100, true, 0}, {10_000, false, 0}, {10_000, false, 65_536}, {10_000, true, 0}} {
-			pattern := "scattered"
-			if c.recent {
-				pattern = "recent"
-			}
-			b.Run(fmt.Sprintf("n=%d/d=%d/%s/frame=%d", n, c.d, pattern, c.frame), func(b *testing.B) {
-				mine, theirs := workload(n, c.d, c.recent)
-				x, _ := NewVector(mine)
-				y, _ := NewVector(theirs)
-				var k talk
-				for b.Loop() {
-					var err error
-					if k, err = converse(x, y, c.frame, c.frame, nil); err != nil {
-						b.Fatal(err)
-					}
-				}
-				up, down := k.bytes()
-				b.ReportMetric(float64(k.rounds()), "rounds")
-				b.ReportMetric(float64(up+down), "wire-B")
-				if c.d > 0 {
-					b.ReportMetric(float64(up+down)/float64(c.d), "wire-B/difference")
-				}
-			})
 		}
 	}
 }

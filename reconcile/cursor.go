@@ -1,0 +1,182 @@
+package reconcile
+
+import "fmt"
+
+// cursor is an index as the engine reads it: mostly forwards. Positions
+// given to seek never go back within a message, so that a cursor may start
+// from where it is; all other methods take any position.
+type cursor interface {
+	len() int
+
+	// rewind allows seek to begin again.
+	rewind()
+
+	// seek is Index.LowerBound, where from is known not to be above it.
+	seek(from int, b *Bound) (int, error)
+
+	// fingerprint digests [begin, end). It is quickest when begin is the
+	// end of the call before.
+	fingerprint(begin, end int) (Fingerprint, error)
+
+	// between is the shortest bound between the items at i-1 and i.
+	between(i int) (Bound, error)
+
+	// at is the item at position i.
+	at(i int) (Item, error)
+
+	// ids appends the IDs of [begin, end) to dst, 32 bytes each.
+	ids(dst []byte, begin, end int) ([]byte, error)
+}
+
+// cursors holds one cursor of each kind, so that an engine which is used
+// again for the same kind of index allocates none.
+type cursors struct {
+	vector vectorCursor
+	tree   treeCursor
+	index  indexCursor
+}
+
+// over returns a cursor at the beginning of ix. With freeze, what is written
+// to a Tree later is not seen.
+func (c *cursors) over(ix Index, freeze bool) cursor {
+	switch ix := ix.(type) {
+	case *Vector:
+		c.vector = vectorCursor{v: ix}
+		return &c.vector
+	case *Tree:
+		if freeze {
+			ix.edit.Store(nil)
+		}
+		c.tree.reset(ix)
+		return &c.tree
+	}
+	c.index.ix = ix
+	return &c.index
+}
+
+// release lets go of the index.
+func (c *cursors) release() {
+	c.vector, c.index = vectorCursor{}, indexCursor{}
+	c.tree.reset(&Tree{})
+}
+
+// vectorCursor remembers the sum up to where the last fingerprint ended.
+type vectorCursor struct {
+	v   *Vector
+	pos int
+	sum Sum // of items[:pos]
+}
+
+func (c *vectorCursor) len() int { return len(c.v.items) }
+
+func (c *vectorCursor) rewind() {}
+
+func (c *vectorCursor) seek(from int, b *Bound) (int, error) {
+	return gallop(c.v.items, from, b), nil
+}
+
+// gallop is the first position in items, from or above, that is not below
+// b: O(log of the distance).
+func gallop(items []Item, from int, b *Bound) int {
+	step := 8
+	for from+step <= len(items) && items[from+step-1].below(b) {
+		from += step
+		step *= 2
+	}
+	to := min(from+step, len(items))
+	for from < to {
+		mid := int(uint(from+to) / 2)
+		if items[mid].below(b) {
+			from = mid + 1
+		} else {
+			to = mid
+		}
+	}
+	return from
+}
+
+func (c *vectorCursor) fingerprint(begin, end int) (Fingerprint, error) {
+	if end-begin <= sumEvery {
+		var sum Sum
+		sum.addItems(c.v.items[begin:end])
+		return sum.Fingerprint(end - begin), nil
+	}
+	if begin != c.pos {
+		c.sum = c.v.sumTo(begin)
+	}
+	before := c.sum
+	c.pos, c.sum = end, c.v.sumTo(end)
+	sum := c.sum
+	sum.SubSum(before)
+	return sum.Fingerprint(end - begin), nil
+}
+
+func (c *vectorCursor) between(i int) (Bound, error) {
+	return boundBetween(&c.v.items[i-1], &c.v.items[i]), nil
+}
+
+func (c *vectorCursor) at(i int) (Item, error) { return c.v.items[i], nil }
+
+func (c *vectorCursor) ids(dst []byte, begin, end int) ([]byte, error) {
+	for i := begin; i < end; i++ {
+		dst = append(dst, c.v.items[i].ID[:]...)
+	}
+	return dst, nil
+}
+
+// indexCursor reads any index. It trusts it with nothing that could make
+// the engine panic or run for ever.
+type indexCursor struct{ ix Index }
+
+func (c *indexCursor) len() int { return c.ix.Len() }
+
+func (c *indexCursor) rewind() {}
+
+func (c *indexCursor) seek(from int, b *Bound) (int, error) {
+	at, err := c.ix.LowerBound(*b)
+	if err != nil {
+		return 0, err
+	}
+	if at < from || at > c.ix.Len() {
+		return 0, fmt.Errorf("reconcile: index answers bound at time %d with position %d, after %d of %d", b.Time, at, from, c.ix.Len())
+	}
+	return at, nil
+}
+
+func (c *indexCursor) fingerprint(begin, end int) (Fingerprint, error) {
+	return c.ix.Fingerprint(begin, end)
+}
+
+func (c *indexCursor) between(i int) (b Bound, err error) {
+	p, err := c.ix.At(i - 1)
+	if err != nil {
+		return b, err
+	}
+	q, err := c.ix.At(i)
+	if err != nil {
+		return b, err
+	}
+	if p.Compare(q) >= 0 {
+		return b, fmt.Errorf("reconcile: index is not sorted at position %d", i)
+	}
+	return boundBetween(&p, &q), nil
+}
+
+func (c *indexCursor) at(i int) (Item, error) { return c.ix.At(i) }
+
+func (c *indexCursor) ids(dst []byte, begin, end int) ([]byte, error) {
+	n := end - begin
+	for x, err := range c.ix.Items(begin, end) {
+		if err != nil {
+			return dst, err
+		}
+		if n--; n < 0 {
+			break
+		}
+		dst = append(dst, x.ID[:]...)
+	}
+	if n != 0 {
+		return dst, fmt.Errorf("reconcile: index does not have %d items in [%d, %d)", end-begin, begin, end)
+	}
+	return dst, nil
+}
