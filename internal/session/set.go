@@ -120,9 +120,10 @@ func plain(ids []record.ID) [][32]byte {
 	return out
 }
 
-// charged says whose fault an error of package reconcile is: only a message
-// can be the peer's.
+// charged says whose fault an error of package reconcile is: only messages
+// can be the peer's, one of them or all together.
 func charged(err error) bool {
 	var m *reconcile.MessageError
-	return errors.As(err, &m)
+	var l *reconcile.LimitError
+	return errors.As(err, &m) || errors.As(err, &l)
 }
