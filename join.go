@@ -67,6 +67,7 @@ func (r *Replica) Join(ctx context.Context, t Ticket, name string) (*Space, erro
 	if !r.options.Clock().Before(t.Expires) {
 		return nil, fmt.Errorf("%w: %s", ErrTicket, joinReasons[joinExpired])
 	}
+	defer r.callStranger(t.Inviter)() // until its grant is known here
 	author, err := r.keys.joining(t.secret[:])
 	if err != nil {
 		return nil, fmt.Errorf("anabranch: join: %w", err)
@@ -110,7 +111,6 @@ func (r *Replica) Join(ctx context.Context, t Ticket, name string) (*Space, erro
 func (r *Replica) askToJoin(ctx context.Context, t Ticket, author record.Key) (*space.Genesis, []*Record, error) {
 	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
 	defer cancel()
-	defer r.callStranger(t.Inviter)()
 	stream, err := r.host.Open(ctx, mesh.Key(t.Inviter), t.Addrs, joinProtocol)
 	if err != nil {
 		return nil, nil, err
