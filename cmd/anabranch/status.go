@@ -209,7 +209,11 @@ func (st standing) lines() []string {
 		add("future", "%s by %s is dated %s, %s", v.Path, short(v.Author), clock(microTime(v.Time)), ago(microTime(v.Time), st.now))
 	}
 	for _, p := range st.Peers {
-		add("peer", "%s %s, %s: %s", short(p.Device), called(p.Petname, p.Label), p.Role, st.peer(p))
+		name := short(p.Device)
+		if p.Petname+p.Label != "" {
+			name += " " + called(p.Petname, p.Label)
+		}
+		add("peer", "%s, %s: %s", name, p.Role, st.peer(p))
 	}
 	return append(out, "  "+st.verdict())
 }

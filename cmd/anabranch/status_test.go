@@ -1,0 +1,69 @@
+package main
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"anabranch"
+	"anabranch/record"
+)
+
+// TestStatusShowsWhatIsOdd is a golden page: whatever can be wrong is on it,
+// and nothing that others wrote can act on the terminal.
+func TestStatusShowsWhatIsOdd(t *testing.T) {
+	now := time.Date(2026, 5, 1, 10, 0, 0, 0, time.Local)
+	st := standing{
+		SpaceStatus: anabranch.SpaceStatus{
+			Name: "notes", Version: 12, Count: 10, Control: 3, Sweeps: 1,
+			Held: 2, HeldBytes: 300, Trash: 1, ToSweep: 4,
+			Forks: make([]anabranch.Fork, 1),
+			Future: []*anabranch.Record{{Record: record.Record{
+				Path: "/to\u202emorrow", Author: record.Key{0xaa},
+				Time: uint64(now.Add(48 * time.Hour).UnixMicro()),
+			}}},
+			Peers: []anabranch.PeerStatus{
+				{Device: record.Key{1}, Label: "bo\u202eat", Role: record.Admin, State: anabranch.InSync, AgreedAt: now.Add(-14 * time.Second)},
+				{Device: record.Key{2}, Petname: "phone", Role: record.Writer, State: anabranch.Offline, Reason: "no answer at 10.0.0.1:4471", AgreedAt: now.Add(-3 * time.Hour), AgreedOn: anabranch.Root{9}},
+				{Device: record.Key{3}, Role: record.Reader, State: anabranch.Blocked, Reason: "it sent \x1b[31m"},
+				{Device: record.Key{4}, Role: record.Reader, State: anabranch.Unknown},
+			},
+		},
+		role: "admin", members: 5, now: now,
+	}
+	zero := strings.Repeat("0", 64)
+	want := `notes  ` + zero + `
+  root     ` + zero + `
+  holds    10 records: 6 of data, 3 of control, 1 sweep; version 12
+  members  5 devices; this one is 000000000000, admin
+  held     2 records (300 bytes) whose authority is unknown here, in no root
+  trash    1 record removed and kept for a while, in no root
+  to sweep 4 records of this device, superfluous now
+  forks    1 number stands twice: a store was restored from a backup or cloned; both records are kept
+  future   /to\u202emorrow by aa0000000000 is dated 2026-05-03 10:00:00, in 2 days
+  peer     010000000000 "bo\u202eat", admin: in sync; held the same root 14 s ago
+  peer     020000000000 phone, writer: offline (no answer at 10.0.0.1:4471); held the same root 3 h ago, 090000000000, and something has changed here since
+  peer     030000000000, reader: blocked (it sent \x1b[31m); no comparison with it is known
+  peer     040000000000, reader: not compared yet; no comparison with it is known
+  Something is wrong with 030000000000: see above.
+`
+	var got strings.Builder
+	for _, line := range st.lines() {
+		got.WriteString(escape(line) + "\n")
+	}
+	if got.String() != want {
+		t.Errorf("status is\n%swant\n%s", got.String(), want)
+	}
+	b, err := json.Marshal(st.json())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var fields map[string]any
+	if err := json.Unmarshal(escapeJSON(b), &fields); err != nil {
+		t.Fatal(err)
+	}
+	if fields["forks"] != 1.0 || len(fields["future"].([]any)) != 1 || len(fields["peers"].([]any)) != 4 {
+		t.Errorf("%s", b)
+	}
+}
