@@ -80,6 +80,31 @@ func TestHeldBudget(t *testing.T) {
 	verifyClean(t, sp)
 }
 
+// TestKeepAuthor: an author that becomes the replica's own is not evicted any
+// more, and what it has held no longer counts.
+func TestKeepAuthor(t *testing.T) {
+	_, sp := memoryStore(t, Options{HeldBytes: 2000})
+	entry := func(n int, seq uint32) *record.Verified {
+		return sign(t, sp, n, record.Record{Kind: record.Entry, Time: 1, Lane: 1, Seq: seq, Path: "/x", Payload: make([]byte, 373)})
+	}
+	own := []*record.Verified{entry(1, 1), entry(1, 2), entry(1, 3)}
+	commitOne(t, sp, own...)
+	sp.KeepAuthor(pub(1))
+	for i := range uint32(10) {
+		commitOne(t, sp, entry(2, i+1))
+	}
+	_, held, _ := stored(t, sp)
+	if len(held) != 3+4 {
+		t.Fatalf("%d held", len(held))
+	}
+	for _, r := range own {
+		if held[r.ID] == nil {
+			t.Fatal("an own record was evicted")
+		}
+	}
+	verifyClean(t, sp)
+}
+
 // TestTrashReturns: a seal that lists a killed record, and not the sweep that
 // killed it, brings the record back while the trash has it.
 func TestTrashReturns(t *testing.T) {
