@@ -123,7 +123,7 @@ var remedies = []remedy{
 	{sentinel(anabranch.ErrRefused, anabranch.ErrNotMember), exitRefused, `see "anabranch members" on both devices: each must know the other as a member that is not revoked`},
 	{sentinel(anabranch.ErrNotRemovable), exitRefused, `a document is deleted by its path: "anabranch rm PATH"; an entry only by the device that wrote it`},
 	{sentinel(anabranch.ErrNotAuthorised), exitRefused, `see "anabranch members" for what this device may do here; an admin's "anabranch invite" can let it do more`},
-	{sentinel(anabranch.ErrUnreachable), exitUnreachable, `is "anabranch up" running there, and can this device reach that address over UDP? Another address can be given with --peer`},
+	{sentinel(anabranch.ErrUnreachable), exitUnreachable, `is "anabranch up" running there, and can this device reach that address? Another one can be given with --peer`},
 	{sentinel(anabranch.ErrCut), exitUnreachable, "run it again: what had arrived is kept, and only the rest is sent"},
 	{sentinel(anabranch.ErrNameTaken), exitFailed, `choose another name; "anabranch space list" shows those in use`},
 	{sentinel(anabranch.ErrNotFound), exitFailed, ""},

@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 //	                          listens: sets NAME_ADDR and NAME_DEVICE
 //	saw NAME PATTERN          wait until a line of its output matches
 //	down NAME                 interrupt it, and want exit code 0
-//	freeport VAR              set VAR to a loopback address that is free for UDP
+//	freeport VAR              set VAR to a loopback address that is free
 //	field VAR KEY             set VAR to a field of the last line of JSON on stdout
 //	flip PATTERN              invert a byte in the middle of every such file
 //	mask FROM TO              copy a file with IDs, times and the like masked
@@ -179,10 +179,17 @@ func cmdDown(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 func cmdFreeport(ts *testscript.TestScript, _ bool, args []string) {
-	c, err := net.ListenPacket("udp4", "127.0.0.1:0")
-	ts.Check(err)
-	defer c.Close()
-	ts.Setenv(args[0], c.LocalAddr().String())
+	for {
+		udp, err := net.ListenPacket("udp4", "127.0.0.1:0")
+		ts.Check(err)
+		tcp, err := net.Listen("tcp4", udp.LocalAddr().String())
+		udp.Close()
+		if err == nil {
+			tcp.Close()
+			ts.Setenv(args[0], udp.LocalAddr().String())
+			return
+		}
+	}
 }
 
 func cmdField(ts *testscript.TestScript, _ bool, args []string) {
@@ -217,6 +224,7 @@ var masks = []struct{ pattern, with string }{
 	{`\b([0-9a-f]{12}|[0-9a-f]{8})\b`, `<short>`},
 	{`\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?Z?`, `<time>`},
 	{`127\.0\.0\.1:\d+`, `<addr>`},
+	{`(cannot reach <short>): [^"]*`, `$1: …`},
 	{`"lane":"\d+"`, `"lane":"<n>"`},
 	{`"(durationMs|overheadBytes|payloadBytes|version)":\d+`, `"$1":<n>`},
 	{`"(version|go|platform|commit)":"[^"]+"`, `"$1":"…"`},

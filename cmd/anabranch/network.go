@@ -11,7 +11,7 @@ import (
 // them on.
 func listenFlag(cmd *cobra.Command, listen *[]string) {
 	flags := cmd.Flags()
-	flags.StringSliceVar(listen, "listen", addrsFrom("ANABRANCH_LISTEN"), "accept peers on this `ip:port`, UDP; port 0 is any free one (may be repeated; ANABRANCH_LISTEN; default: every interface, port 4471)")
+	flags.StringSliceVar(listen, "listen", addrsFrom("ANABRANCH_LISTEN"), "accept peers on this `ip:port`; port 0 is any free one (may be repeated; ANABRANCH_LISTEN; default: every interface, port 4471)")
 	flags.Lookup("listen").DefValue = "[]"
 }
 
