@@ -1,0 +1,423 @@
+package anabranch
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+
+	"anabranch/internal/store"
+	"anabranch/merkle"
+	"anabranch/record"
+	"anabranch/space"
+)
+
+// A dump is a space as text, one JSON object a line (NDJSON):
+//
+//	{"schema":"anabranch.dump/1","space":ID,"genesis":BASE64}
+//	{"id":ID,"kind":…,"path":…,"time":…,…,"record":BASE64}     for every member
+//	{"schema":"anabranch.dump-end/1","records":N,"root":ROOT}
+//
+// "record" is a record's canonical bytes, and all that counts; what stands
+// before it is for people and tools, and must agree with it. Control records
+// come first, then sweeps, then data by time, so that a reader can judge each
+// as it comes. Held records and local facts are not in a dump: it is what
+// every full replica of the space holds, byte for byte.
+type dumpHeader struct {
+	Schema  string `json:"schema"`
+	Space   string `json:"space"`
+	Genesis []byte `json:"genesis"`
+}
+
+type dumpLine struct {
+	ID      string `json:"id"`
+	Kind    string `json:"kind"`
+	Path    string `json:"path"`
+	Time    string `json:"time"`
+	Author  string `json:"author"`
+	Lane    string `json:"lane"`
+	Seq     uint32 `json:"seq"`
+	Expires string `json:"expires,omitempty"`
+	Deleted bool   `json:"deleted,omitempty"`
+	Size    int    `json:"size"`
+	Record  []byte `json:"record"`
+}
+
+type dumpEnd struct {
+	Schema  string `json:"schema"`
+	Records uint64 `json:"records"`
+	Root    string `json:"root"`
+}
+
+const (
+	dumpSchema    = "anabranch.dump/1"
+	dumpEndSchema = "anabranch.dump-end/1"
+
+	maxDumpLine = 256 << 10 // above the longest record and its path, both as text
+	loadRecords = 1024      // verified and committed at once
+	loadBytes   = 2 << 20
+)
+
+// Errors of Load.
+var (
+	// ErrDump says that a dump is damaged, cut off, or no dump.
+	ErrDump = errors.New("anabranch: dump refused")
+	// ErrWrongSpace says that a dump is of another space.
+	ErrWrongSpace = errors.New("anabranch: the dump is of another space")
+)
+
+func lineOf(v *Record) dumpLine {
+	l := dumpLine{
+		ID:      v.ID.String(),
+		Kind:    v.Kind.String(),
+		Path:    v.Path,
+		Time:    dumpTime(v.Time),
+		Author:  v.Author.String(),
+		Lane:    strconv.FormatUint(v.Lane, 10),
+		Seq:     v.Seq,
+		Deleted: v.Deleted,
+		Size:    len(v.Payload),
+		Record:  v.Bytes,
+	}
+	if v.Expires != 0 {
+		l.Expires = dumpTime(v.Expires)
+	}
+	return l
+}
+
+func dumpTime(us uint64) string {
+	return time.UnixMicro(int64(us)).UTC().Format("2006-01-02T15:04:05.000000Z")
+}
+
+// DumpReport says what a dump holds.
+type DumpReport struct {
+	Records uint64
+	Root    Root
+}
+
+// Dump writes every member of the space to w, from one snapshot, as lines of
+// JSON that Load reads. It keeps one record in memory at a time. progress may
+// be nil.
+func (s *Space) Dump(ctx context.Context, w io.Writer, progress func(records uint64)) (DumpReport, error) {
+	view, err := s.snapshot(ctx)
+	if err != nil {
+		return DumpReport{}, err
+	}
+	defer view.Close()
+	root, err := view.Root()
+	if err != nil {
+		return DumpReport{}, err
+	}
+	report := DumpReport{Root: Root(root)}
+	out := bufio.NewWriterSize(w, 64<<10)
+	lines := json.NewEncoder(out)
+	lines.SetEscapeHTML(false)
+	if err := lines.Encode(dumpHeader{dumpSchema, s.ID().String(), s.rows.Genesis().Encode()}); err != nil {
+		return report, fmt.Errorf("anabranch: dump: %w", err)
+	}
+	write := func(v *Record) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := lines.Encode(lineOf(v)); err != nil {
+			return fmt.Errorf("anabranch: dump: %w", err)
+		}
+		report.Records++
+		if progress != nil {
+			progress(report.Records)
+		}
+		return nil
+	}
+	for _, rules := range [][]*Record{view.State().Control(), view.State().Sweeps()} {
+		for _, v := range rules {
+			if err := write(v); err != nil {
+				return report, err
+			}
+		}
+	}
+	for v, err := range view.List(store.Query{Order: store.Oldest}) {
+		if err != nil {
+			return report, fmt.Errorf("anabranch: dump: %w", named(err))
+		}
+		if err := write(v); err != nil {
+			return report, err
+		}
+	}
+	if report.Records != view.Count() {
+		return report, fmt.Errorf("%w: %d members were found, %d are counted", ErrDamaged, report.Records, view.Count())
+	}
+	if err := lines.Encode(dumpEnd{dumpEndSchema, report.Records, report.Root.String()}); err != nil {
+		return report, fmt.Errorf("anabranch: dump: %w", err)
+	}
+	if err := out.Flush(); err != nil {
+		return report, fmt.Errorf("anabranch: dump: %w", err)
+	}
+	return report, nil
+}
+
+// LoadOptions configures Load.
+type LoadOptions struct {
+	// Into is the space that the dump must be of. Default: the one that the
+	// dump names, which is made if it is not here.
+	Into *Space
+	// Name is the local name of a space that is made. Default: one from its ID.
+	Name string
+	// Progress may be nil.
+	Progress func(records uint64)
+}
+
+// LoadReport says what became of a dump's records.
+type LoadReport struct {
+	Made    bool // the space was not here before
+	Records uint64
+	Added   int  // members that were not here
+	Known   int  // here already
+	Dead    int  // killed here by their author meanwhile
+	Held    int  // not authorised by what is known here
+	Root    Root // of the dump
+	Equal   bool // the space here has that root now
+}
+
+// Load reads a dump, verifies every signature, and commits the records to the
+// space, which keeps what else it has: to load is to sync with a file. A
+// space that is made by it can be read; to write in it, or to sync it, this
+// device must be invited.
+//
+// It works through the dump in batches, each committed whole. After an error
+// what came before it stays: every record stands for itself. Errors worth
+// matching: ErrDump, ErrWrongSpace, ErrNameTaken, *UnknownRuleError.
+func (r *Replica) Load(ctx context.Context, src io.Reader, o LoadOptions) (*Space, LoadReport, error) {
+	l := &loading{ctx: ctx, replica: r, options: o, lines: bufio.NewReaderSize(src, maxDumpLine), space: o.Into}
+	err := l.run()
+	if err == nil || l.report.Made {
+		r.refreshReaders()
+		r.wakePeers()
+	}
+	return l.space, l.report, err
+}
+
+type loading struct {
+	ctx     context.Context
+	replica *Replica
+	options LoadOptions
+	lines   *bufio.Reader
+	line    int // number of the last one read
+	report  LoadReport
+
+	id      record.SpaceID
+	genesis *space.Genesis
+	space   *Space      // nil until the first commit of a space that is made
+	seen    merkle.Tree // 32 bytes and a little for each record: the root of the dump
+
+	batch  [][]byte
+	parsed []dumpLine // of batch
+	size   int
+}
+
+func (l *loading) run() error {
+	if err := l.header(); err != nil {
+		return err
+	}
+	for {
+		if err := l.ctx.Err(); err != nil {
+			return err
+		}
+		b, err := l.next()
+		if err != nil {
+			return err
+		}
+		if b == nil {
+			return fmt.Errorf("%w: it ends after line %d without its last line: it was cut off", ErrDump, l.line)
+		}
+		var which struct {
+			Schema string `json:"schema"`
+		}
+		if err := json.Unmarshal(b, &which); err != nil {
+			return l.wrong("%v", err)
+		}
+		if which.Schema != "" {
+			return l.end(b)
+		}
+		var line dumpLine
+		if err := strictly(b, &line); err != nil {
+			return l.wrong("%v", err)
+		}
+		l.batch, l.parsed = append(l.batch, line.Record), append(l.parsed, line)
+		if l.size += len(line.Record); len(l.batch) >= loadRecords || l.size >= loadBytes {
+			if err := l.commit(); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// next is the next line that is not empty, nil at the end. It is valid until
+// the next call.
+func (l *loading) next() ([]byte, error) {
+	for {
+		l.line++
+		b, err := l.lines.ReadSlice('\n')
+		if errors.Is(err, bufio.ErrBufferFull) {
+			return nil, l.wrong("it is longer than %d bytes", maxDumpLine)
+		}
+		if err != nil && !errors.Is(err, io.EOF) {
+			return nil, fmt.Errorf("anabranch: load: %w", err)
+		}
+		if b = bytes.TrimSpace(b); len(b) > 0 {
+			return b, nil
+		}
+		if err != nil {
+			l.line--
+			return nil, nil
+		}
+	}
+}
+
+func (l *loading) wrong(format string, args ...any) error {
+	return fmt.Errorf("%w: line %d: %s", ErrDump, l.line, fmt.Sprintf(format, args...))
+}
+
+// strictly reads one JSON object that has no fields but v's.
+func strictly(b []byte, v any) error {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	return d.Decode(v)
+}
+
+func (l *loading) header() error {
+	b, err := l.next()
+	if err != nil {
+		return err
+	}
+	var h dumpHeader
+	if b == nil || json.Unmarshal(b, &struct {
+		Schema *string `json:"schema"`
+	}{&h.Schema}) != nil || h.Schema != dumpSchema {
+		if h.Schema != "" && h.Schema != dumpEndSchema {
+			return fmt.Errorf("%w: its schema is %q, this version reads %q", ErrIncompatible, h.Schema, dumpSchema)
+		}
+		return fmt.Errorf("%w: it does not begin with a line of schema %q", ErrDump, dumpSchema)
+	}
+	if err := strictly(b, &h); err != nil {
+		return l.wrong("%v", err)
+	}
+	if l.genesis, err = space.DecodeGenesis(h.Genesis); err != nil {
+		var unknown *UnknownRuleError
+		if errors.As(err, &unknown) {
+			return fmt.Errorf("anabranch: load: %w", err)
+		}
+		return l.wrong("%v", err)
+	}
+	if l.id = l.genesis.ID(); l.id.String() != h.Space {
+		return l.wrong("the genesis is that of space %v, not of %s", l.id, h.Space)
+	}
+	if l.space != nil {
+		if l.space.ID() != l.id {
+			return fmt.Errorf("%w: it is of %v, and %q is %v", ErrWrongSpace, l.id, l.space.Name(), l.space.ID())
+		}
+		return nil
+	}
+	if l.space, err = l.replica.Space(l.id.String()); err == nil {
+		return nil
+	}
+	if l.options.Name == "" {
+		l.options.Name = "space-" + l.id.String()[:8]
+	}
+	return l.replica.checkName(l.options.Name)
+}
+
+// commit verifies what was read and makes it durable.
+func (l *loading) commit() error {
+	if len(l.batch) == 0 {
+		return nil
+	}
+	first := l.line - len(l.batch) + 1
+	verified, errs := record.VerifyBatch(l.id, l.batch)
+	ids := make([]merkle.ID, len(verified))
+	for i, v := range verified {
+		if errs[i] != nil {
+			return fmt.Errorf("%w: near line %d: %w", ErrDump, first+i, errs[i])
+		}
+		if want := lineOf(v); !sameLine(want, l.parsed[i]) {
+			return fmt.Errorf("%w: near line %d: what it says of record %v is not what the record says", ErrDump, first+i, v.ID)
+		}
+		ids[i] = merkle.ID(v.ID)
+	}
+	if n := l.seen.Insert(ids...); n != len(ids) {
+		return fmt.Errorf("%w: up to line %d: %d records occur twice", ErrDump, l.line, len(ids)-n)
+	}
+	if err := l.make(); err != nil {
+		return err
+	}
+	res, err := l.space.rows.Commit(l.ctx, verified)
+	if err != nil {
+		return fmt.Errorf("anabranch: load: %w", named(err))
+	}
+	l.report.Records += uint64(len(verified))
+	l.report.Added += res.Added
+	l.report.Known += res.Known
+	l.report.Dead += res.Dead
+	l.report.Held += res.Held
+	if l.options.Progress != nil {
+		l.options.Progress(l.report.Records)
+	}
+	l.batch, l.parsed, l.size = nil, nil, 0
+	return nil
+}
+
+func sameLine(a, b dumpLine) bool {
+	a.Record, b.Record = nil, nil
+	x, errA := json.Marshal(a)
+	y, errB := json.Marshal(b)
+	return errA == nil && errB == nil && bytes.Equal(x, y)
+}
+
+// make makes the space if it is not here.
+func (l *loading) make() error {
+	if l.space != nil {
+		return nil
+	}
+	rows, err := l.replica.store.Create(l.ctx, l.genesis.Encode())
+	if err != nil {
+		return fmt.Errorf("anabranch: load: %w", named(err))
+	}
+	l.space, err = l.replica.adopt(l.ctx, rows, l.options.Name)
+	l.report.Made = err == nil
+	return err
+}
+
+// end compares what was read with what the dump says it holds.
+func (l *loading) end(b []byte) error {
+	var e dumpEnd
+	if err := strictly(b, &e); err != nil {
+		return l.wrong("%v", err)
+	}
+	if e.Schema != dumpEndSchema {
+		return l.wrong("schema %q where the last line should be", e.Schema)
+	}
+	l.line-- // the batch ends with the line before
+	err := l.commit()
+	l.line++
+	if err != nil {
+		return err
+	}
+	if err := l.make(); err != nil {
+		return err
+	}
+	if rest, err := l.next(); err != nil || rest != nil {
+		return errors.Join(err, l.wrong("there is more after the last line"))
+	}
+	root := Root(merkle.Root(l.id, nil, uint64(l.seen.Count()), l.seen.Hash()))
+	if l.report.Records != e.Records || root.String() != e.Root {
+		return fmt.Errorf("%w: it says it holds %d records with root %s, and holds %d with root %v: records are missing", ErrDump, e.Records, e.Root, l.report.Records, root)
+	}
+	l.report.Root = root
+	now, _, err := l.space.Root(l.ctx)
+	l.report.Equal = now == root
+	return err
+}

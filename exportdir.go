@@ -1,0 +1,600 @@
+package anabranch
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+
+	"anabranch/internal/store"
+	"anabranch/record"
+)
+
+// ExportOptions configures Export.
+type ExportOptions struct {
+	// Below is the path that stands for the folder itself. Default "/".
+	Below string
+	// Delete removes the files whose documents are gone: those that an
+	// earlier export or import knew there, and that have not been changed
+	// since. It removes nothing else, ever.
+	Delete bool
+	// Overwrite replaces files that were changed since the folder and the
+	// space last met, or that no export has written.
+	Overwrite bool
+	// Progress may be nil. It is called from the exporting goroutine.
+	Progress func(FileProgress)
+}
+
+// ExportReport says what an export did.
+type ExportReport struct {
+	Documents int // that read as present
+	Written   int
+	Unchanged int
+	Removed   int
+	Bytes     int64 // written
+	Conflicts int   // documents of which other versions stand: the one that reading shows was written
+	Renamed   []Renamed
+	Skipped   []Skipped // in order of their names
+}
+
+// Renamed is a document that has another name as a file, because a folder has
+// its own. An import finds the way back.
+type Renamed struct{ Path, File string }
+
+// Export writes the current documents as files below a folder, which is made
+// if need be: the document /a/b is the file a/b. A file that has the content
+// already is not touched; one that has not is replaced at once, never half.
+//
+// Nothing outside the folder is touched, whatever the documents are called
+// and whatever links lie in it: a link is never followed nor replaced.
+//
+// Errors worth matching: ErrFolder.
+func (s *Space) Export(ctx context.Context, dir string, o ExportOptions) (ExportReport, error) {
+	var err error
+	if o.Below, err = checkPrefix(o.Below); err != nil {
+		return ExportReport{}, err
+	}
+	if err := s.replica.outside(dir); err != nil {
+		return ExportReport{}, err
+	}
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return ExportReport{}, fmt.Errorf("anabranch: export: %w", err)
+	}
+	root, name, err := s.replica.openTree(dir)
+	if err != nil {
+		return ExportReport{}, err
+	}
+	defer root.Close()
+	view, err := s.snapshot(ctx)
+	if err != nil {
+		return ExportReport{}, err
+	}
+	defer view.Close()
+	ex := &exporting{
+		ctx: ctx, space: s, options: o, root: root, view: view, now: s.replica.now(),
+		avoid:  s.replica.private(),
+		byDir:  map[string][]exportDoc{},
+		wanted: map[string]bool{},
+	}
+	if ex.ledger, err = s.ledger(name, o.Below); err != nil {
+		return ExportReport{}, err
+	}
+	err = ex.run()
+	slices.SortFunc(ex.report.Skipped, func(a, b Skipped) int { return cmp.Compare(a.Name, b.Name) })
+	return ex.report, errors.Join(err, ex.ledger.save(ctx, s))
+}
+
+// current yields each document that reads as present at or below a path, in
+// path order.
+func (s *Space) current(ctx context.Context, view *store.Snapshot, below string, now uint64) iter.Seq2[Document, error] {
+	return func(yield func(Document, error) bool) {
+		last := ""
+		for v, err := range view.List(store.Query{Prefix: below, Kinds: []record.Kind{record.Doc}}) {
+			if err == nil {
+				err = ctx.Err()
+			}
+			if err != nil {
+				yield(Document{}, named(err))
+				return
+			}
+			if v.Path == last {
+				continue
+			}
+			last = v.Path
+			reading, err := view.Resolve(v.Path, now)
+			if err != nil {
+				yield(Document{}, named(err))
+				return
+			}
+			if !reading.Absent && !yield(Document{reading.Doc, reading.Conflicts}, nil) {
+				return
+			}
+		}
+	}
+}
+
+type exportDoc struct {
+	id   record.ID
+	path string
+	name string // of the file, in its folder
+}
+
+type exporting struct {
+	ctx     context.Context
+	space   *Space
+	options ExportOptions
+	root    *os.Root
+	view    *store.Snapshot
+	now     uint64
+	ledger  *ledger
+	report  ExportReport
+
+	avoid  []fs.FileInfo
+	byDir  map[string][]exportDoc
+	wanted map[string]bool // files
+	done   int
+}
+
+func (ex *exporting) run() error {
+	if err := ex.plan(); err != nil {
+		return err
+	}
+	if ex.options.Delete {
+		if err := ex.removeGone(); err != nil {
+			return err
+		}
+	}
+	dirs := make([]string, 0, len(ex.byDir))
+	for dir := range ex.byDir {
+		dirs = append(dirs, dir)
+	}
+	// A folder comes after the one that holds it, and its own come next.
+	slices.SortFunc(dirs, func(a, b string) int {
+		return strings.Compare(strings.ReplaceAll(a, "/", "\x00"), strings.ReplaceAll(b, "/", "\x00"))
+	})
+	var open []*exportFolder // from the top to the last one
+	defer func() {
+		for _, f := range open[min(1, len(open)):] {
+			f.root.Close()
+		}
+	}()
+	top, err := newExportFolder(ex.root, "")
+	if err != nil {
+		return fmt.Errorf("anabranch: export: %w", err)
+	}
+	open = append(open, top)
+	for _, dir := range dirs {
+		for !open[len(open)-1].holds(dir) {
+			open[len(open)-1].root.Close()
+			open = open[:len(open)-1]
+		}
+		if err := ex.descend(&open, dir); err != nil {
+			var why *skipError
+			if !errors.As(err, &why) {
+				return err
+			}
+			for _, d := range ex.byDir[dir] {
+				ex.skip(joinRel(dir, d.name), why.reason, why.detail)
+			}
+			ex.advance(len(ex.byDir[dir]))
+			continue
+		}
+		if err := ex.fill(open[len(open)-1], ex.byDir[dir]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (ex *exporting) skip(name string, why SkipReason, detail string) {
+	ex.report.Skipped = append(ex.report.Skipped, Skipped{name, why, detail})
+}
+
+func (ex *exporting) advance(n int) {
+	ex.done += n
+	if ex.options.Progress != nil {
+		ex.options.Progress(FileProgress{ex.done, ex.report.Documents})
+	}
+}
+
+// plan gives every document its file.
+func (ex *exporting) plan() error {
+	folders := map[string]folderNames{"": {"": {0}}}
+	type doc struct {
+		exportDoc
+		rel string
+	}
+	var docs []doc
+	for d, err := range ex.space.current(ex.ctx, ex.view, ex.options.Below, ex.now) {
+		if err != nil {
+			return err
+		}
+		ex.report.Documents++
+		if len(d.Conflicts) > 0 {
+			ex.report.Conflicts++
+		}
+		if d.Blob {
+			ex.skip(d.Path, SkipBlob, "its content is not in the record")
+			continue
+		}
+		rel := strings.TrimPrefix(strings.TrimPrefix(d.Path, strings.TrimSuffix(ex.options.Below, "/")), "/")
+		if err := checkFileNames(rel); err != nil {
+			ex.skip(d.Path, SkipName, err.Error())
+			continue
+		}
+		docs = append(docs, doc{exportDoc{id: d.ID, path: d.Path}, rel})
+		for dir, _ := splitRel(rel); dir != ""; {
+			above, name := splitRel(dir)
+			if folders[above] == nil {
+				folders[above] = folderNames{}
+			}
+			folders[above].add(name)
+			dir = above
+		}
+	}
+	for _, d := range docs {
+		dir, name := splitRel(d.rel)
+		d.name = folders[dir].file(name)
+		file := joinRel(dir, d.name)
+		if file != d.rel {
+			ex.report.Renamed = append(ex.report.Renamed, Renamed{d.path, file})
+		}
+		ex.wanted[file] = true
+		ex.byDir[dir] = append(ex.byDir[dir], d.exportDoc)
+	}
+	ex.done = ex.report.Documents - len(docs)
+	return nil
+}
+
+func checkFileNames(rel string) error {
+	if rel == "" {
+		return nil // the document that has the folder's own path
+	}
+	for name := range strings.SplitSeq(rel, "/") {
+		if err := checkName(name); err != nil {
+			return err
+		}
+		if err := checkPlatformName(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// exportFolder is an open folder and the names in it.
+type exportFolder struct {
+	rel   string
+	root  *os.Root
+	names map[string]bool
+}
+
+func newExportFolder(root *os.Root, rel string) (*exportFolder, error) {
+	names, err := readNames(root)
+	if err != nil {
+		return nil, err
+	}
+	f := &exportFolder{rel: rel, root: root, names: make(map[string]bool, len(names))}
+	for _, n := range names {
+		f.names[n] = true
+	}
+	return f, nil
+}
+
+// holds reports whether a folder is this one or lies in it.
+func (f *exportFolder) holds(dir string) bool {
+	return f.rel == "" || dir == f.rel || strings.HasPrefix(dir, f.rel+"/")
+}
+
+// descend opens, and makes, the folders down to dir. A *skipError says that
+// something is in the way.
+func (ex *exporting) descend(open *[]*exportFolder, dir string) error {
+	for {
+		at := (*open)[len(*open)-1]
+		if at.rel == dir {
+			return nil
+		}
+		name, _, _ := strings.Cut(strings.TrimPrefix(dir[len(at.rel):], "/"), "/")
+		next, err := ex.folder(at, name)
+		if err != nil {
+			return err
+		}
+		*open = append(*open, next)
+	}
+}
+
+func (ex *exporting) folder(at *exportFolder, name string) (*exportFolder, error) {
+	rel := joinRel(at.rel, name)
+	info, err := at.root.Lstat(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		info, err = nil, nil
+	case err != nil:
+		return nil, ex.trouble(rel, err)
+	case !at.names[name]:
+		return nil, collision()
+	case info.Mode()&fs.ModeSymlink != 0:
+		return nil, &skipError{SkipSymlink, "below " + rel + ", a symbolic link, which is not followed"}
+	case info.Mode().IsRegular():
+		if !ex.ours(at.root, rel, name) {
+			return nil, &skipError{SkipInTheWay, rel + " is a file, and a folder is needed there"}
+		}
+		// A document's file before others stood below it: it gets another name.
+		if err := at.root.Remove(name); err != nil {
+			return nil, ex.trouble(rel, err)
+		}
+		info = nil
+	case !info.IsDir():
+		return nil, &skipError{SkipInTheWay, rel + " is " + special(info.Mode()) + ", and a folder is needed there"}
+	case sameAsAny(info, ex.avoid):
+		return nil, &skipError{SkipHome, "this replica keeps its own records or keys there"}
+	}
+	if info == nil {
+		if err := at.root.Mkdir(name, 0o777); err != nil {
+			return nil, ex.trouble(rel, err)
+		}
+		at.names[name] = true
+		if info, err = at.root.Lstat(name); err != nil {
+			return nil, ex.trouble(rel, err)
+		}
+	}
+	sub, err := openFolder(at.root, name, info)
+	if err != nil {
+		return nil, ex.trouble(rel, err)
+	}
+	next, err := newExportFolder(sub, rel)
+	if err != nil {
+		sub.Close()
+		return nil, ex.trouble(rel, err)
+	}
+	return next, nil
+}
+
+// ours reports whether a file is as an earlier export or import left it.
+func (ex *exporting) ours(dir *os.Root, rel, name string) bool {
+	met, known := ex.ledger.file(rel)
+	if !known {
+		return false
+	}
+	content, err := readWhole(ex.ctx, dir, name, record.MaxPayload)
+	return err == nil && met.has(content)
+}
+
+// fill writes the files of one folder.
+func (ex *exporting) fill(at *exportFolder, docs []exportDoc) error {
+	slices.SortFunc(docs, func(a, b exportDoc) int { return strings.Compare(a.name, b.name) })
+	before := ex.report.Written
+	for _, d := range docs {
+		if err := ex.ctx.Err(); err != nil {
+			return err
+		}
+		err := ex.put(at, d)
+		var why *skipError
+		if errors.As(err, &why) {
+			ex.skip(joinRel(at.rel, d.name), why.reason, why.detail)
+		} else if err != nil {
+			return err
+		}
+		ex.advance(1)
+	}
+	if ex.report.Written > before && runtime.GOOS != "windows" {
+		f, err := at.root.Open(".")
+		if err == nil {
+			err = errors.Join(f.Sync(), f.Close())
+		}
+		if err != nil {
+			return fmt.Errorf("anabranch: export %s: %w", at.rel, err)
+		}
+	}
+	return nil
+}
+
+func (ex *exporting) put(at *exportFolder, d exportDoc) error {
+	v, err := ex.view.Get(d.id)
+	if err != nil {
+		return fmt.Errorf("anabranch: export %s: %w", d.path, named(err))
+	}
+	rel := joinRel(at.rel, d.name)
+	mode := fs.FileMode(0)
+	info, err := at.root.Lstat(d.name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return ex.trouble(rel, err)
+	case !at.names[d.name]:
+		return collision()
+	case info.Mode()&fs.ModeSymlink != 0:
+		return &skipError{SkipSymlink, "a symbolic link is there, which is neither followed nor replaced"}
+	case info.IsDir():
+		return &skipError{SkipInTheWay, "a folder is there"}
+	case !info.Mode().IsRegular():
+		return &skipError{SkipInTheWay, special(info.Mode()) + " is there"}
+	default:
+		same, err := ex.compare(at.root, rel, d.name, info, v.Payload)
+		if err != nil {
+			return err
+		}
+		if same {
+			ex.report.Unchanged++
+			ex.ledger.agree(rel, d.path, v.Payload)
+			return nil
+		}
+		mode = info.Mode().Perm()
+	}
+	if err := replaceFile(at.root, d.name, v.Payload, mode); err != nil {
+		return ex.trouble(rel, err)
+	}
+	at.names[d.name] = true
+	ex.report.Written++
+	ex.report.Bytes += int64(len(v.Payload))
+	ex.ledger.agree(rel, d.path, v.Payload)
+	return nil
+}
+
+// compare reports whether a file has a content already, and refuses if
+// replacing it would lose what somebody wrote there.
+func (ex *exporting) compare(dir *os.Root, rel, name string, info fs.FileInfo, content []byte) (same bool, err error) {
+	met, known := ex.ledger.file(rel)
+	var have []byte
+	if info.Size() <= record.MaxPayload {
+		if have, err = readWhole(ex.ctx, dir, name, record.MaxPayload); err != nil {
+			return false, err
+		}
+		if bytes.Equal(have, content) {
+			return true, nil
+		}
+	}
+	switch {
+	case ex.options.Overwrite, known && info.Size() <= record.MaxPayload && met.has(have):
+		return false, nil
+	case known:
+		return false, &skipError{SkipEdited, "changed since it was last imported or exported: import it first, or let it be overwritten"}
+	}
+	return false, &skipError{SkipEdited, "another content is there, which no export wrote: import it first, or let it be overwritten"}
+}
+
+func collision() error {
+	return &skipError{SkipCollision, "this file system takes another name that is there for the same one"}
+}
+
+// trouble sorts what the system says: what is wrong with one file is a
+// *skipError, anything else ends the export.
+func (ex *exporting) trouble(rel string, err error) error {
+	var why *skipError
+	switch {
+	case errors.As(err, &why):
+		return err
+	case errors.Is(err, syscall.ENAMETOOLONG), errors.Is(err, syscall.EINVAL), errors.Is(err, syscall.EILSEQ):
+		return &skipError{SkipName, "no file can have this name here: " + plainOS(err)}
+	case errors.Is(err, fs.ErrPermission):
+		return &skipError{SkipUnwritable, plainOS(err)}
+	}
+	return fmt.Errorf("anabranch: export %s: %w", rel, err)
+}
+
+// replaceFile puts a file in place whole: a temporary one beside it, fsync,
+// rename. mode 0 is a new file's.
+func replaceFile(dir *os.Root, name string, content []byte, mode fs.FileMode) error {
+	var random [8]byte
+	rand.Read(random[:])
+	tmp := temporary + hex.EncodeToString(random[:])
+	f, err := dir.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	if err == nil && mode != 0 {
+		err = f.Chmod(mode)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	err = errors.Join(err, f.Close())
+	if err == nil {
+		err = dir.Rename(tmp, name)
+	}
+	if err != nil {
+		return errors.Join(err, dir.Remove(tmp))
+	}
+	return nil
+}
+
+// removeGone removes the files whose documents are gone, and the folders that
+// are empty then.
+func (ex *exporting) removeGone() error {
+	type gone struct{ dir, name string }
+	var files []gone
+	note := func(rel string) {
+		dir, name := splitRel(rel)
+		files = append(files, gone{dir, name})
+	}
+	w := &walker{
+		ctx: ex.ctx, avoid: ex.avoid,
+		file: func(rel string, _ fs.FileInfo) error {
+			met, known := ex.ledger.file(rel)
+			if !known || ex.wanted[rel] {
+				return nil
+			}
+			content, err := readWhole(ex.ctx, ex.root, rel, record.MaxPayload)
+			var why *skipError
+			if err != nil && !errors.As(err, &why) {
+				return err
+			}
+			if err != nil || !met.has(content) {
+				ex.skip(rel, SkipEdited, "its document is gone, but it was changed since: import it, or remove it by hand")
+				return nil
+			}
+			note(rel)
+			return nil
+		},
+		skip: func(rel string, _ bool, why SkipReason, _ string) {
+			if why == SkipLeftover {
+				note(rel)
+			}
+		},
+	}
+	if err := w.walk(ex.root, ""); err != nil {
+		return err
+	}
+	for _, g := range files {
+		rel := joinRel(g.dir, g.name)
+		if err := ex.removeFile(rel); err != nil {
+			return err
+		}
+	}
+	// The deepest first: a folder is removed only if nothing is left in it.
+	slices.SortFunc(files, func(a, b gone) int {
+		return cmp.Or(cmp.Compare(strings.Count(b.dir, "/"), strings.Count(a.dir, "/")), cmp.Compare(a.dir, b.dir))
+	})
+	for _, g := range files {
+		for dir := g.dir; dir != ""; dir, _ = splitRel(dir) {
+			if removeFolder(ex.root, dir) != nil {
+				break
+			}
+		}
+	}
+	return nil
+}
+
+// removeFile removes a file that was just seen to be one of ours. os.Root
+// removes a link, not what it leads to, and never leaves the folder.
+func (ex *exporting) removeFile(rel string) error {
+	err := ex.root.Remove(rel)
+	var why *skipError
+	switch {
+	case err == nil:
+		if !strings.HasPrefix(rel[strings.LastIndexByte(rel, '/')+1:], temporary) {
+			ex.report.Removed++
+		}
+	case errors.Is(err, fs.ErrNotExist):
+	case errors.As(ex.trouble(rel, err), &why):
+		ex.skip(rel, why.reason, why.detail)
+		return nil
+	default:
+		return ex.trouble(rel, err)
+	}
+	if e, ok := ex.ledger.file(rel); ok {
+		ex.ledger.drop(e)
+	}
+	return nil
+}
+
+func removeFolder(root *os.Root, rel string) error {
+	info, err := root.Lstat(rel)
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		return fs.ErrInvalid
+	}
+	return root.Remove(rel)
+}
