@@ -34,6 +34,7 @@ func newEngine(o Options, initiator bool) engine {
 	return engine{
 		plan: plans[o.Split].fit(o.FrameBytes), seed: o.Seed,
 		frameBytes: o.FrameBytes, initiator: initiator,
+		cursors: cursors{hash: newHasher()},
 	}
 }
 

@@ -31,6 +31,7 @@ type cursor interface {
 // cursors holds one cursor of each kind, so that an engine which is used
 // again for the same kind of index allocates none.
 type cursors struct {
+	hash   *hasher
 	vector vectorCursor
 	tree   treeCursor
 	index  indexCursor
@@ -41,12 +42,13 @@ type cursors struct {
 func (c *cursors) over(ix Index, freeze bool) cursor {
 	switch ix := ix.(type) {
 	case *Vector:
-		c.vector = vectorCursor{v: ix}
+		c.vector = vectorCursor{v: ix, hash: c.hash}
 		return &c.vector
 	case *Tree:
 		if freeze {
 			ix.edit.Store(nil)
 		}
+		c.tree.hash = c.hash
 		c.tree.reset(ix)
 		return &c.tree
 	}
@@ -54,17 +56,12 @@ func (c *cursors) over(ix Index, freeze bool) cursor {
 	return &c.index
 }
 
-// release lets go of the index.
-func (c *cursors) release() {
-	c.vector, c.index = vectorCursor{}, indexCursor{}
-	c.tree.reset(&Tree{})
-}
-
 // vectorCursor remembers the sum up to where the last fingerprint ended.
 type vectorCursor struct {
-	v   *Vector
-	pos int
-	sum Sum // of items[:pos]
+	v    *Vector
+	hash *hasher
+	pos  int
+	sum  Sum // of items[:pos]
 }
 
 func (c *vectorCursor) len() int { return len(c.v.items) }
@@ -96,19 +93,19 @@ func gallop(items []Item, from int, b *Bound) int {
 }
 
 func (c *vectorCursor) fingerprint(begin, end int) (Fingerprint, error) {
+	var sum Sum
 	if end-begin <= sumEvery {
-		var sum Sum
 		sum.addItems(c.v.items[begin:end])
-		return sum.Fingerprint(end - begin), nil
-	}
-	if begin != c.pos {
-		c.sum = c.v.sumTo(begin)
+		return c.hash.fingerprint(&sum, end-begin), nil
 	}
 	before := c.sum
+	if begin != c.pos {
+		before = c.v.sumTo(begin)
+	}
 	c.pos, c.sum = end, c.v.sumTo(end)
-	sum := c.sum
+	sum = c.sum
 	sum.SubSum(before)
-	return sum.Fingerprint(end - begin), nil
+	return c.hash.fingerprint(&sum, end-begin), nil
 }
 
 func (c *vectorCursor) between(i int) (Bound, error) {

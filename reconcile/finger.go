@@ -130,6 +130,7 @@ func (f *finger) seek(b *Bound) int {
 // treeCursor has two fingers: one that looks for bounds, one that sums up
 // the range below the bound found.
 type treeCursor struct {
+	hash         *hasher
 	search, read finger
 
 	pos int // where the last fingerprint ended
@@ -154,37 +155,50 @@ func (c *treeCursor) seek(_ int, b *Bound) (int, error) {
 	return c.search.seek(b), nil
 }
 
+// smallRange is the size up to which a range is summed up item by item.
+const smallRange = 64
+
 func (c *treeCursor) fingerprint(begin, end int) (Fingerprint, error) {
-	f := &c.read
 	var sum Sum
-	if begin < end {
-		f.moveTo(begin)
-		if end <= f.at+len(f.leaf.items) { // within a leaf
-			sum.addItems(f.leaf.items[begin-f.at : end-f.at])
-		} else {
-			before := c.sum
-			if begin != c.pos {
-				before = c.sumTo(begin)
-			}
-			c.pos, c.sum = end, c.sumTo(end)
-			sum = c.sum
-			sum.SubSum(before)
+	if end-begin <= smallRange {
+		for at := begin; at < end; {
+			f := &c.read
+			f.moveTo(at)
+			items := f.leaf.items[at-f.at:]
+			items = items[:min(len(items), end-at)]
+			sum.addItems(items)
+			at += len(items)
 		}
+		if begin == c.pos {
+			c.pos = end
+			c.sum.AddSum(sum)
+		}
+		return c.hash.fingerprint(&sum, end-begin), nil
 	}
-	return sum.Fingerprint(end - begin), nil
+	before := c.sum
+	if begin != c.pos {
+		before = c.sumTo(begin)
+	}
+	c.pos, c.sum = end, c.sumTo(end)
+	sum = c.sum
+	sum.SubSum(before)
+	return c.hash.fingerprint(&sum, end-begin), nil
 }
 
-// sumTo is the sum of the first i items.
+// sumTo is the sum of the first i items, taken from the nearer end of a leaf.
 func (c *treeCursor) sumTo(i int) Sum {
 	f := &c.read
 	f.moveTo(i)
-	sum, items := f.sum, f.leaf.items
-	if i-f.at == len(items) && len(f.path) > 0 { // the end of the tree
-		s := &f.path[len(f.path)-1]
-		sum.AddSum(s.node.kids[s.kid].sum)
+	sum, items, n := f.sum, f.leaf.items, i-f.at
+	if n <= len(items)/2 || len(f.path) == 0 {
+		sum.addItems(items[:n])
 		return sum
 	}
-	sum.addItems(items[:i-f.at])
+	s := &f.path[len(f.path)-1]
+	sum.AddSum(s.node.kids[s.kid].sum)
+	var over Sum
+	over.addItems(items[n:])
+	sum.SubSum(over)
 	return sum
 }
 

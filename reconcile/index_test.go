@@ -1,8 +1,10 @@
 package reconcile
 
 import (
+	"crypto/sha256"
 	"errors"
 	"maps"
+	"math/rand"
 	"slices"
 	"sync"
 	"testing"
@@ -22,6 +24,81 @@ var backends = map[string]func(items []Item) (Index, error){
 		return t, err
 	},
 	"plain": func(items []Item) (Index, error) { return plain(sorted(items)), nil },
+	"range of a tree": func(items []Item) (Index, error) {
+		order := sorted(items)
+		t := tiny()
+		lower, upper := Bound{}, Bound{Time: Infinity}
+		if n := len(order); n > 0 {
+			lower, upper = BoundAt(order[0]), BoundAt(order[n-1])
+			upper.Prefix[31]++ // the next ID, if that is no carry
+			if upper.Prefix[31] == 0 {
+				upper = Bound{Time: upper.Time + 1}
+			}
+		}
+		t.Insert(items...)
+		for i := range 40 { // below and above
+			x := Item{lower.Time, ID{}}
+			if x.ID[30] = byte(i); x.Compare(lower.Item()) < 0 {
+				t.Insert(x)
+			}
+			x = Item{upper.Time, upper.Prefix}
+			if x.ID[0] = byte(i); x.Time != Infinity && x.Compare(upper.Item()) >= 0 {
+				t.Insert(x)
+			}
+		}
+		return NewRange(t, lower, upper)
+	},
+	"union that overlaps": func(items []Item) (Index, error) {
+		var parts [3][]Item
+		for i, x := range items {
+			switch h := sha256.Sum256(x.ID[:]); {
+			case h[0] < 30:
+				parts[0], parts[1] = append(parts[0], x), append(parts[1], x)
+			case h[0] < 50:
+				for k := range parts {
+					parts[k] = append(parts[k], x)
+				}
+			default:
+				parts[i%3] = append(parts[i%3], x)
+			}
+		}
+		t := tiny()
+		t.Insert(parts[0]...)
+		v, _ := NewVector(parts[1])
+		return NewUnion(t, v, plain(sorted(parts[2])))
+	},
+	"union of neighbours": func(items []Item) (Index, error) {
+		order := sorted(items)
+		a, b := len(order)/3, len(order)*2/3
+		one, _ := NewVector(order[:a])
+		two, _ := NewVector(order[a:b])
+		three := tiny()
+		three.Insert(order[b:]...)
+		return NewUnion(three, one, new(Tree), two)
+	},
+	"filter that keeps most": func(items []Item) (Index, error) { return filtered(items, 3) },
+	"filter that keeps few":  func(items []Item) (Index, error) { return filtered(items, 0) },
+}
+
+// filtered puts items among others and filters them out again. With every
+// 0 there are more others than items.
+func filtered(items []Item, every int) (Index, error) {
+	wanted := map[Item]bool{}
+	t := tiny()
+	for i, x := range items {
+		wanted[x] = true
+		t.Insert(x)
+		if every > 0 && i%every != 0 {
+			continue
+		}
+		for k := range 2 {
+			y := x
+			y.ID[3] ^= byte(k + 1)
+			y.ID[8] ^= 0x55
+			t.Insert(y)
+		}
+	}
+	return Filter(t, func(x Item) bool { return wanted[x] })
 }
 
 // someIndex draws one of them.
@@ -120,14 +197,47 @@ func (t *Tree) check(f *rapid.T) {
 	}
 }
 
-func TestVectorIsThePlainIndex(t *testing.T) {
+func TestEveryBackendIsThePlainIndex(t *testing.T) {
+	for name, build := range backends {
+		t.Run(name, func(t *testing.T) {
+			rapid.Check(t, func(t *rapid.T) {
+				items := someItems(t, "items", 150)
+				ix, err := build(items)
+				if err != nil {
+					t.Fatal(err)
+				}
+				equalIndex(t, ix, items)
+			})
+		})
+	}
+}
+
+// Sorting takes other ways for clustered times, one time and outliers.
+func TestVectorsSortWhatIsUnevenlySpread(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		items := someItems(t, "items", 150)
-		v, err := NewVector(items)
-		if err != nil {
-			t.Fatal(err)
+		rng := rand.New(rand.NewSource(rapid.Int64().Draw(t, "seed")))
+		var items []Item
+		for range rapid.IntRange(1, 5).Draw(t, "clusters") {
+			at := rng.Uint64() >> rng.Intn(64) / 2
+			width := rng.Intn(40)
+			for range rng.Intn(400) {
+				x := Item{Time: at + rng.Uint64()&(1<<width-1)}
+				rng.Read(x.ID[rng.Intn(28):])
+				items = append(items, x)
+			}
 		}
-		equalIndex(t, v, items)
+		want := sorted(items)
+		want = slices.Compact(want)
+		v, err := NewVector(items)
+		if len(want) < len(items) {
+			if wrong := (*DuplicateError)(nil); !errors.As(err, &wrong) {
+				t.Fatalf("a duplicate: %v", err)
+			}
+			return
+		}
+		if err != nil || !slices.Equal(v.items, want) {
+			t.Fatalf("%d items are not sorted: %v", len(items), err)
+		}
 	})
 }
 

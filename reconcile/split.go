@@ -21,12 +21,12 @@ const (
 	// with only what it holds beyond it, where it can say where that lies.
 	Balanced
 
-	// Latency is Balanced with 64 ranges: fewer rounds, more bytes for few
-	// differences.
+	// Latency is Balanced with 64 ranges: two rounds for a million items,
+	// more bytes for few differences.
 	Latency
 
-	// Bandwidth is Balanced with 4 ranges: about the fewest bytes V1 can do
-	// with, at twice the rounds, if the peer does so too.
+	// Bandwidth is Balanced with 8 ranges, and short lists at the responder
+	// too: if both sides take it, the fewest bytes, in a round or two more.
 	Bandwidth
 )
 
@@ -41,21 +41,21 @@ func (s Split) String() string {
 type plan struct {
 	name    string
 	buckets int  // fingerprints that replace a mismatching one
+	list    int  // a range with fewer items is sent as a list
 	lean    bool // no list where less will do
 	jitter  bool // boundaries move from one conversation to the next
 }
 
 var plans = [...]plan{
-	Reference: {name: "reference", buckets: 16},
-	Balanced:  {name: "balanced", buckets: 16, lean: true, jitter: true},
-	Latency:   {name: "latency", buckets: 64, lean: true, jitter: true},
-	Bandwidth: {name: "bandwidth", buckets: 4, lean: true, jitter: true},
+	Reference: {name: "reference", buckets: 16, list: 32},
+	Balanced:  {name: "balanced", buckets: 16, list: 32, lean: true, jitter: true},
+	Latency:   {name: "latency", buckets: 64, list: 32, lean: true, jitter: true},
+	Bandwidth: {name: "bandwidth", buckets: 8, list: 12, lean: true, jitter: true},
 }
 
 const (
-	listItems = 32 // a range with fewer items is sent as a list
-	leanItems = 4  // mean size of the groups that a lean initiator sends instead
-	leanLeast = 3  // a range with fewer items is a list all the same
+	leanItems = 4 // mean size of the groups that a lean initiator sends instead
+	leanLeast = 3 // a range with fewer items is a list all the same
 
 	// maxRange is the most that a fingerprint takes on the wire: a split of
 	// a whole plan must fit into the least frame.
@@ -75,7 +75,9 @@ func (p plan) fit(frameBytes int) plan {
 // one list.
 func (p *plan) cut(n int, initiator, opening bool) int {
 	switch {
-	case n >= listItems:
+	case n >= p.list && p.lean:
+		return min(p.buckets, n/leanItems)
+	case n >= p.list:
 		return p.buckets
 	case p.lean && initiator && !opening && n >= leanLeast:
 		return max(2, (n+leanItems-1)/leanItems)
