@@ -50,6 +50,9 @@ var plan = map[string]room{
 	"internal/model": {pure: true, may: []string{"record"}},
 	"internal/sim":   {may: slices.Concat(ground, []string{"internal/engine", "internal/session", "internal/store", "internal/mesh", "internal/model"})},
 
+	// A program that speaks the reference suite's lines: standard streams only.
+	"reconcile/internal/harness": {may: []string{"reconcile"}},
+
 	// First floor, pure side.
 	"internal/session": {pure: true, may: []string{"record", "space", "reconcile", "sketch", "merkle"}},
 	"internal/engine":  {pure: true, may: []string{"internal/session", "gossip", "record", "space", "reconcile", "sketch", "merkle"}},
@@ -61,9 +64,9 @@ var plan = map[string]room{
 	},
 	"internal/mesh": {deps: []string{
 		"github.com/libp2p/go-libp2p", "github.com/multiformats", "github.com/quic-go/quic-go",
-		"github.com/libp2p/go-yamux/v5",                  // pings on TCP connections, and why one ended
-		"golang.org/x/net/dns/dnsmessage",                // the packets of multicast DNS
-		"golang.org/x/net/ipv4", "golang.org/x/net/ipv6", // multicast on each interface
+		"github.com/libp2p/go-yamux/v5",   // pings on TCP connections, and why one ended
+		"golang.org/x/net/dns/dnsmessage", // the packets of multicast DNS
+		"golang.org/x/net/ipv4",           // multicast on each interface
 	}},
 
 	// Second floor: the front door introduces the rooms below to each other.
