@@ -128,6 +128,12 @@ func dialable(bound []netip.AddrPort, ifaces []netip.Addr) []string {
 // their addresses are the same on every machine and lead nowhere from outside.
 var bridgePrefixes = []string{"docker", "br-", "veth", "virbr", "vmnet", "vboxnet", "cni", "flannel", "cali", "podman", "lxcbr", "lxdbr", "incusbr"}
 
+// usable holds for interfaces that are up and no bridge.
+func usable(i net.Interface) bool {
+	bridge := slices.ContainsFunc(bridgePrefixes, func(p string) bool { return strings.HasPrefix(i.Name, p) })
+	return i.Flags&net.FlagUp != 0 && !bridge
+}
+
 // interfaceAddrs returns the addresses of the interfaces that are up, without
 // bridges and link-local ones, in the order the system gives them.
 func interfaceAddrs() []netip.Addr {
@@ -137,8 +143,7 @@ func interfaceAddrs() []netip.Addr {
 	}
 	var out []netip.Addr
 	for _, i := range ifaces {
-		bridge := slices.ContainsFunc(bridgePrefixes, func(p string) bool { return strings.HasPrefix(i.Name, p) })
-		if i.Flags&net.FlagUp == 0 || bridge {
+		if !usable(i) {
 			continue
 		}
 		addrs, err := i.Addrs()

@@ -3,6 +3,7 @@ package mesh
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"sync/atomic"
 	"time"
@@ -56,6 +57,7 @@ type meter struct {
 	received atomic.Uint64 // bytes
 	drained  atomic.Uint64 // writes that waited for the peer, and ended well
 	writing  atomic.Bool   // one is under way
+	parting  atomic.Bool   // the peer is told why it is closed
 }
 
 // waited is how long a write takes when the system's buffer is full and it must
@@ -77,6 +79,19 @@ func (m *meter) Write(b []byte) (int, error) {
 		m.drained.Add(1)
 	}
 	return n, err
+}
+
+// partingWait is how long a peer that was told why has for closing its side.
+const partingWait = 250 * time.Millisecond
+
+// Close ends the connection. After parting words it first reads until the peer
+// has closed too: closing with bytes unread makes the system send a reset,
+// which can overtake the words at the peer.
+func (m *meter) Close() error {
+	if m.parting.Load() && m.Conn.SetReadDeadline(time.Now().Add(partingWait)) == nil {
+		_, _ = io.Copy(io.Discard, m.Conn)
+	}
+	return m.Conn.Close()
 }
 
 // meteredNoise puts a meter under every connection that Noise secures.
@@ -127,6 +142,11 @@ type tcpConn struct {
 	network.MuxedConn
 	session *yamux.Session
 	meter   *meter
+}
+
+func (c *tcpConn) CloseWithError(code network.ConnErrorCode) error {
+	c.meter.parting.Store(true)
+	return c.MuxedConn.CloseWithError(code)
 }
 
 func (c *tcpConn) As(target any) bool {

@@ -98,7 +98,7 @@ func TestAttemptTellsBothTransports(t *testing.T) {
 
 func TestHeartbeatFindsTheDeadAndSparesTheQuiet(t *testing.T) {
 	overBoth(t, func(t *testing.T, transport string) {
-		fast := func(h *host) { h.pingIdle, h.pingAnswer = 150*time.Millisecond, 100*time.Millisecond }
+		fast := func(h *host) { h.pingIdle, h.pingAnswer = 100*time.Millisecond, 250*time.Millisecond }
 		var hosts [2]*host
 		for i := range hosts {
 			h, err := newHost(Options{Key: deviceKey(i + 1), Gate: everyone, Listen: []string{"127.0.0.1:0"},
@@ -118,7 +118,7 @@ func TestHeartbeatFindsTheDeadAndSparesTheQuiet(t *testing.T) {
 			t.Fatal(err)
 		}
 		mustEcho(t, s, []byte("x"))
-		time.Sleep(500 * time.Millisecond) // longer than a dead one is given
+		time.Sleep(700 * time.Millisecond) // longer than a dead one is given
 		mustEcho(t, s, []byte("still"))
 		if p := a.Peers(); len(p) != 1 || p[0].RTT <= 0 || p[0].RTT > time.Second {
 			t.Fatalf("Peers() = %+v", p)
@@ -138,7 +138,7 @@ func TestHeartbeatFindsTheDeadAndSparesTheQuiet(t *testing.T) {
 func TestProbeDoesNotWaitForSilence(t *testing.T) {
 	overBoth(t, func(t *testing.T, transport string) {
 		a, err := newHost(Options{Key: deviceKey(1), Gate: everyone, Transports: []string{transport}, DialTimeout: time.Second, Logger: testLog(t)},
-			func(h *host) { h.pingAnswer = 100 * time.Millisecond })
+			func(h *host) { h.pingAnswer = 200 * time.Millisecond })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -154,7 +154,7 @@ func TestProbeDoesNotWaitForSilence(t *testing.T) {
 		mustEcho(t, s, []byte("x"))
 		time.Sleep(200 * time.Millisecond) // for the heartbeat to have heard that
 		a.Probe()
-		time.Sleep(400 * time.Millisecond)
+		time.Sleep(500 * time.Millisecond)
 		if len(a.Peers()) != 1 {
 			t.Fatal("a probe closed a connection that is alive")
 		}
@@ -168,7 +168,7 @@ func TestProbeDoesNotWaitForSilence(t *testing.T) {
 // peer that takes nothing from the stream.
 func TestUploadIsNotTakenForSilence(t *testing.T) {
 	overBoth(t, func(t *testing.T, transport string) {
-		fast := func(h *host) { h.pingIdle, h.pingAnswer = 100*time.Millisecond, 100*time.Millisecond }
+		fast := func(h *host) { h.pingIdle, h.pingAnswer = 100*time.Millisecond, 400*time.Millisecond }
 		a, err := newHost(Options{Key: deviceKey(1), Gate: everyone, Transports: []string{transport}, Logger: testLog(t)}, fast)
 		if err != nil {
 			t.Fatal(err)
@@ -193,7 +193,7 @@ func TestUploadIsNotTakenForSilence(t *testing.T) {
 		})
 		s := mustOpen(t, a, b, "slow")
 		go func() {
-			time.Sleep(600 * time.Millisecond)
+			time.Sleep(1200 * time.Millisecond)
 			close(release)
 		}()
 		for n := range 200 {
