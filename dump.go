@@ -10,6 +10,8 @@ import (
 	"io"
 	"strconv"
 	"time"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"anabranch/internal/store"
 	"anabranch/merkle"
@@ -115,17 +117,25 @@ func (s *Space) Dump(ctx context.Context, w io.Writer, progress func(records uin
 	}
 	report := DumpReport{Root: Root(root)}
 	out := bufio.NewWriterSize(w, 64<<10)
-	lines := json.NewEncoder(out)
-	lines.SetEscapeHTML(false)
-	if err := lines.Encode(dumpHeader{dumpSchema, s.ID().String(), s.rows.Genesis().Encode()}); err != nil {
-		return report, fmt.Errorf("anabranch: dump: %w", err)
+	put := func(v any) error {
+		b, err := json.Marshal(v)
+		if err == nil {
+			_, err = out.Write(append(plainJSON(b), '\n'))
+		}
+		if err != nil {
+			return fmt.Errorf("anabranch: dump: %w", err)
+		}
+		return nil
+	}
+	if err := put(dumpHeader{dumpSchema, s.ID().String(), s.rows.Genesis().Encode()}); err != nil {
+		return report, err
 	}
 	write := func(v *Record) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := lines.Encode(lineOf(v)); err != nil {
-			return fmt.Errorf("anabranch: dump: %w", err)
+		if err := put(lineOf(v)); err != nil {
+			return err
 		}
 		report.Records++
 		if progress != nil {
@@ -151,13 +161,34 @@ func (s *Space) Dump(ctx context.Context, w io.Writer, progress func(records uin
 	if report.Records != view.Count() {
 		return report, fmt.Errorf("%w: %d members were found, %d are counted", ErrDamaged, report.Records, view.Count())
 	}
-	if err := lines.Encode(dumpEnd{dumpEndSchema, report.Records, report.Root.String()}); err != nil {
-		return report, fmt.Errorf("anabranch: dump: %w", err)
+	if err := put(dumpEnd{dumpEndSchema, report.Records, report.Root.String()}); err != nil {
+		return report, err
 	}
 	if err := out.Flush(); err != nil {
 		return report, fmt.Errorf("anabranch: dump: %w", err)
 	}
 	return report, nil
+}
+
+// plainJSON writes what a terminal would act on as \u escapes: a dump may be
+// looked at. Such characters stand in strings only.
+func plainJSON(b []byte) []byte {
+	if !bytes.ContainsFunc(b, func(c rune) bool { return !strconv.IsPrint(c) }) {
+		return b
+	}
+	var out []byte
+	for _, c := range string(b) {
+		switch {
+		case strconv.IsPrint(c):
+			out = utf8.AppendRune(out, c)
+		case c > 0xFFFF:
+			high, low := utf16.EncodeRune(c)
+			out = fmt.Appendf(out, `\u%04x\u%04x`, high, low)
+		default:
+			out = fmt.Appendf(out, `\u%04x`, c)
+		}
+	}
+	return out
 }
 
 // LoadOptions configures Load.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -38,7 +39,7 @@ func (w *world) busy() *Space {
 			s = b
 		}
 		if i%25 == 0 {
-			w.put(s, "/n/same", fmt.Sprint(i))
+			w.put(s, "/n/same\u202e\U000e0001\u0085", fmt.Sprint(i))
 		} else if _, err := s.Append(w.ctx, fmt.Sprintf("/n/%d", i), []byte("<entry> & \u202e")); err != nil {
 			w.t.Fatal(err)
 		}
@@ -65,6 +66,9 @@ func TestADumpIsTheWholeSpace(t *testing.T) {
 		t.Fatalf("%d lines for %d records, %v", len(lines), n, err)
 	}
 	for i, l := range lines {
+		if strings.ContainsFunc(l, func(c rune) bool { return !strconv.IsPrint(c) }) {
+			t.Fatalf("line %d would act on a terminal", i+1)
+		}
 		if !json.Valid([]byte(l)) {
 			t.Fatalf("line %d is no JSON", i+1)
 		}

@@ -2,11 +2,13 @@ package anabranch
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 
 	"anabranch/internal/store"
 	"anabranch/record"
@@ -91,6 +93,7 @@ func (s *Space) Import(ctx context.Context, dir string, o ImportOptions) (Import
 		return ImportReport{}, err
 	}
 	err = im.run()
+	slices.SortFunc(im.report.Skipped, func(a, b Skipped) int { return cmp.Compare(a.Name, b.Name) })
 	return im.report, errors.Join(err, im.ledger.save(ctx, s))
 }
 
