@@ -23,6 +23,7 @@ type app struct {
 	stdin            io.Reader
 	stdout, stderr   io.Writer
 	asking, terminal bool // stdin and stdout are a terminal
+	shown, colour    bool // stderr is one, and may be coloured
 
 	out *bufio.Writer // to stdout; made on first use, flushed by run
 
@@ -91,7 +92,7 @@ so that "in sync" is something proven and never assumed.
 	}
 	group(groupStart, runsHere(newDemo(a)), newSpace(a), newJoin(a), runsHere(newUp(a)))
 	group(groupRecords, newPut(a), newAppend(a), newGet(a), newList(a), newRm(a), newConflicts(a), newHistory(a))
-	group(groupMembers, newInvite(a), newMembers(a), newRevoke(a))
+	group(groupMembers, newInvite(a), newMembers(a), newRevoke(a), newDevice(a), newForget(a))
 	group(groupRecords, newImport(a), newExport(a), newDump(a), newLoad(a))
 	group(groupReplica, newSync(a), newStatus(a), newVerify(a))
 	group(groupReplica, newBackup(a), runsHere(newRestore(a)))
@@ -103,6 +104,9 @@ so that "in sync" is something proven and never assumed.
 func (a *app) inSpace(cmd *cobra.Command) *cobra.Command {
 	cmd.Flags().StringVar(&a.space, "space", a.defaultSpace(), "the space's `name`, or eight characters of its ID (ANABRANCH_SPACE); not needed while there is only one")
 	cmd.Flags().Lookup("space").DefValue = ""
+	cmd.RegisterFlagCompletionFunc("space", func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+		return a.spaceNames(cmd), cobra.ShellCompDirectiveNoFileComp
+	})
 	return cmd
 }
 

@@ -28,12 +28,15 @@ type inviteJSON struct {
 func newInvite(a *app) *cobra.Command {
 	var roleName, area string
 	var addrs []string
+	var code bool
 	ttl := span(24 * time.Hour)
 	cmd := &cobra.Command{
 		Use:   "invite",
 		Short: "Make a ticket that admits one device to a space",
 		Long: `Prints a ticket, alone, on standard output. It admits one device, once, and
-is a secret until then: send it by a way that only the other person reads.
+is a secret until then: send it by a way that only the other person reads. On
+a terminal, or with --qr, the same ticket is drawn as a QR code on standard
+error, for a camera.
 The other device runs "anabranch join" and has to reach this one, so
 "anabranch up" must be running here by then.
 
@@ -55,7 +58,7 @@ A device that was revoked can be invited again.`,
 				if err != nil {
 					return err
 				}
-				return a.invited(s, t, r, area)
+				return a.invited(s, t, r, area, code || a.shown && !a.json)
 			})
 		},
 	}
@@ -64,11 +67,17 @@ A device that was revoked can be invited again.`,
 	flags.StringVar(&area, "area", "/", "the `path` below which it may write, or as an admin invite")
 	flags.Var(&ttl, "ttl", "how long the ticket can be used")
 	flags.StringSliceVar(&addrs, "addr", nil, "the `ip:port` at which this device will be reached (may be repeated; default: where it listened last)")
+	flags.BoolVar(&code, "qr", false, "draw the ticket as a QR code, not only on a terminal")
 	return a.inSpace(cmd)
 }
 
-func (a *app) invited(s *anabranch.Space, t anabranch.Ticket, r record.Role, area string) error {
+func (a *app) invited(s *anabranch.Space, t anabranch.Ticket, r record.Role, area string, code bool) error {
 	if a.json {
+		if code {
+			if err := a.draw(t); err != nil {
+				return err
+			}
+		}
 		return a.emit(inviteJSON{
 			Schema:  "anabranch.invite/1",
 			Ticket:  t.String(),
@@ -91,9 +100,23 @@ func (a *app) invited(s *anabranch.Space, t anabranch.Ticket, r record.Role, are
 	} else {
 		a.say("it finds this device at %s; keep \"anabranch up\" running here until the other device has joined", strings.Join(t.Addrs, ", "))
 	}
+	if code {
+		if err := a.draw(t); err != nil {
+			return err
+		}
+	}
 	if err := a.print("%s", t); err != nil {
 		return err
 	}
 	a.say("on the other device run \"anabranch join\" and paste it; whoever has it first is in, so keep it secret")
 	return nil
+}
+
+// draw shows a ticket to a camera: in upper case, which makes a smaller code.
+func (a *app) draw(t anabranch.Ticket) error {
+	drawing, err := drawQR(strings.ToUpper(t.String()), a.colour)
+	if err == nil {
+		a.sayRaw(strings.TrimSuffix(drawing, "\n"))
+	}
+	return err
 }

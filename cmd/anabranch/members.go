@@ -158,6 +158,7 @@ whoever has the recovery key. A lost device keeps what it holds already.`,
 	flags.StringVar(&keyFile, "root-key", "", "sign with the recovery key in this `file`, or on standard input if -")
 	flags.BoolVar(&o.AlsoInvited, "also-invited", false, "revoke everybody that the device invited, too")
 	flags.BoolVar(&o.Nothing, "nothing", false, "let nothing stay of what the device ever wrote")
+	a.completes(cmd, a.deviceNames)
 	return a.inSpace(cmd)
 }
 

@@ -36,6 +36,8 @@ type order struct {
 	Space    string   `json:"space"` // ANABRANCH_SPACE of the caller
 	Asking   bool     `json:"asking"`
 	Terminal bool     `json:"terminal"`
+	Shown    bool     `json:"shown"`
+	Colour   bool     `json:"colour"`
 }
 
 const (
@@ -75,7 +77,7 @@ func socketName(home string) string {
 // What it returns then is the command's end: a *saidError with its exit
 // code, or errDone.
 func (a *app) forward(cmd *cobra.Command) error {
-	if a.shared != nil || cmd.Annotations[here] != "" {
+	if a.shared != nil || cmd.Annotations[here] != "" || completing(cmd) {
 		return nil
 	}
 	home, _, err := directories(a.home)
@@ -101,6 +103,8 @@ func (a *app) forward(cmd *cobra.Command) error {
 		Space:    os.Getenv("ANABRANCH_SPACE"),
 		Asking:   a.asking,
 		Terminal: a.terminal,
+		Shown:    a.shown,
+		Colour:   a.colour,
 	})
 	if err != nil {
 		return err
@@ -241,6 +245,8 @@ func (a *app) attend(ctx context.Context, r *anabranch.Replica, conn net.Conn) {
 		stderr:   stream{back, packetErr},
 		asking:   o.Asking,
 		terminal: o.Terminal,
+		shown:    o.Shown,
+		colour:   o.Colour,
 		shared:   r,
 		served:   a.home,
 		dir:      o.Dir,

@@ -81,6 +81,7 @@ root here and is equal. Exits 0 if that is so for all, 3 for some of them.`,
 	}
 	peerFlags(cmd, &peers)
 	listenFlag(cmd, &listen)
+	a.completes(cmd, a.deviceNames)
 	return a.inSpace(cmd)
 }
 
