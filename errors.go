@@ -19,6 +19,11 @@ var (
 	ErrNotFound = errors.New("anabranch: not found")
 	// ErrNoSpace says that no space here answers to that name.
 	ErrNoSpace = errors.New("anabranch: no such space here")
+	// ErrName says that a space or a device cannot be called that.
+	ErrName = errors.New("anabranch: not a usable name")
+	// ErrAmbiguous says that several records begin with what was given of
+	// an ID.
+	ErrAmbiguous = errors.New("anabranch: ambiguous")
 	// ErrNameTaken says that another space here has that name already.
 	ErrNameTaken = errors.New("anabranch: another space here has that name")
 	// ErrOffline says that the replica was opened without a network.

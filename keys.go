@@ -72,6 +72,9 @@ func (k keyring) addAuthor(id record.SpaceID, key ed25519.PrivateKey) error {
 	return writeSeeds(k.authorFile(id), append(keys, key)...)
 }
 
+// dropAuthors forgets the keys of a space that never came to be.
+func (k keyring) dropAuthors(id record.SpaceID) error { return os.Remove(k.authorFile(id)) }
+
 // joining is the author key of a join that is not finished: kept, so that a
 // reply lost on the way can be asked for again with the same key.
 func (k keyring) joining(ticket []byte) (ed25519.PrivateKey, error) {

@@ -44,11 +44,11 @@ func labels(state *space.State) map[record.Key]string {
 // checkLabel accepts what may be shown as a device's name.
 func checkLabel(name string) error {
 	if name == "" || len(name) > maxNameBytes || !utf8.ValidString(name) {
-		return fmt.Errorf("anabranch: a device's name is 1 to %d bytes of UTF-8", maxNameBytes)
+		return fmt.Errorf("%w: a device's name is 1 to %d bytes of UTF-8", ErrName, maxNameBytes)
 	}
 	for _, c := range name {
 		if !unicode.IsPrint(c) {
-			return fmt.Errorf("anabranch: a device's name has no %q", c)
+			return fmt.Errorf("%w: a device's name has no %q", ErrName, c)
 		}
 	}
 	return nil

@@ -57,8 +57,8 @@ func (s *Space) Record(ctx context.Context, id record.ID) (*Record, error) {
 }
 
 // FindRecord reads the one member record whose ID begins with some
-// hexadecimal characters, at least four. ErrNotFound if there is none, an
-// error that says so if there are several.
+// hexadecimal characters, at least four. ErrNotFound if there is none,
+// ErrAmbiguous if there are several.
 func (s *Space) FindRecord(ctx context.Context, prefix string) (*Record, error) {
 	if len(prefix) < 4 || len(prefix) > 64 {
 		return nil, fmt.Errorf("anabranch: an ID is given by 4 to 64 characters, not %d", len(prefix))
@@ -79,7 +79,7 @@ func (s *Space) FindRecord(ctx context.Context, prefix string) (*Record, error) 
 	case count == 0:
 		return nil, fmt.Errorf("%w: no record %s…", ErrNotFound, prefix)
 	case count > 1:
-		return nil, fmt.Errorf("anabranch: %d records begin with %s, give more of it", count, prefix)
+		return nil, fmt.Errorf("%w: %d records begin with %s, give more of it", ErrAmbiguous, count, prefix)
 	}
 	ids, err := view.Trie().IDs(id, 4*len(prefix))
 	if err != nil {

@@ -46,7 +46,7 @@ func (r *Replica) CreateSpace(ctx context.Context, name string) (*Space, Recover
 	}
 	rows, err := r.store.Create(ctx, genesis.Encode())
 	if err != nil {
-		return nil, RecoveryKey{}, fmt.Errorf("anabranch: create space: %w", err)
+		return nil, RecoveryKey{}, errors.Join(fmt.Errorf("anabranch: create space: %w", err), r.keys.dropAuthors(id))
 	}
 	granted, err := rows.Issue(ctx, root, r.now(), "/", newGrant(record.ID{}, record.Public(author), r.Device(), record.Admin))
 	if err == nil && r.ownLabel() != "" {
@@ -119,13 +119,13 @@ func nameFact(id record.SpaceID) string { return "name/" + id.String() }
 func (r *Replica) checkName(name string) error {
 	switch {
 	case name == "" || len(name) > maxNameBytes:
-		return fmt.Errorf("anabranch: a space's name has 1 to %d bytes", maxNameBytes)
+		return fmt.Errorf("%w: a space's name has 1 to %d bytes", ErrName, maxNameBytes)
 	case !utf8.ValidString(name):
-		return errors.New("anabranch: a space's name is valid UTF-8")
+		return fmt.Errorf("%w: a space's name is valid UTF-8", ErrName)
 	}
 	for _, c := range name {
 		if c < 0x20 || c == 0x7F || c == '/' {
-			return fmt.Errorf("anabranch: a space's name has no %q", c)
+			return fmt.Errorf("%w: a space's name has no %q", ErrName, c)
 		}
 	}
 	for _, s := range r.all() {

@@ -51,8 +51,6 @@ func (s *Space) syncWith(ctx context.Context, p *peer) (Report, error) {
 		return Report{}, fmt.Errorf("anabranch: sync: device %v sent what is wrong for everyone and is left alone until %s",
 			short(p.device), at.Format(time.TimeOnly))
 	}
-	p.count(+1)
-	defer p.count(-1)
 	var report Report
 	var err error
 	for try := 0; try < 2; try++ {
@@ -95,6 +93,8 @@ func (s *Space) initiate(ctx context.Context, p *peer) (Report, error) {
 		s.ended(p, Report{}, false, err)
 		return Report{}, err
 	}
+	p.count(+1)
+	defer p.count(-1)
 	var nonce [session.NonceSize]byte
 	rand.Read(nonce[:])
 	return s.converse(ctx, p, stream, nil, func(view session.View) (*session.Session, error) {
