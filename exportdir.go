@@ -14,10 +14,17 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 
 	"anabranch/internal/store"
 	"anabranch/record"
+)
+
+// Limits of what an export writes side by side.
+const (
+	exportFiles = 32
+	exportBytes = 1 << 20
 )
 
 // ExportOptions configures Export.
@@ -373,71 +380,124 @@ func (ex *exporting) ours(dir *os.Root, rel, name string) bool {
 func (ex *exporting) fill(at *exportFolder, docs []exportDoc) error {
 	slices.SortFunc(docs, func(a, b exportDoc) int { return strings.Compare(a.name, b.name) })
 	before := ex.report.Written
+	var batch []*newFile
+	size := 0
+	names := map[string]bool{} // of batch, in lower case: two that may be one here are not in one batch
 	for _, d := range docs {
 		if err := ex.ctx.Err(); err != nil {
 			return err
 		}
-		err := ex.put(at, d)
+		key := strings.ToLower(d.name)
+		odd := !ascii(key) || len(batch) > 0 && !ascii(batch[len(batch)-1].doc.name)
+		if len(batch) == exportFiles || size > exportBytes || names[key] || odd {
+			if err := ex.write(at, batch); err != nil {
+				return err
+			}
+			batch, size = nil, 0
+			clear(names)
+		}
+		f, err := ex.prepare(at, d)
 		var why *skipError
-		if errors.As(err, &why) {
+		switch {
+		case errors.As(err, &why):
 			ex.skip(joinRel(at.rel, d.name), why.reason, why.detail)
-		} else if err != nil {
+		case err != nil:
 			return err
+		case f != nil:
+			batch, names[key] = append(batch, f), true
+			size += len(f.content)
+			continue
 		}
 		ex.advance(1)
 	}
+	if err := ex.write(at, batch); err != nil {
+		return err
+	}
 	if ex.report.Written > before && runtime.GOOS != "windows" {
-		f, err := at.root.Open(".")
-		if err == nil {
+		if f, err := at.root.Open("."); err == nil {
 			err = errors.Join(f.Sync(), f.Close())
-		}
-		if err != nil {
-			return fmt.Errorf("anabranch: export %s: %w", at.rel, err)
+			if err != nil {
+				return fmt.Errorf("anabranch: export %s: %w", at.rel, err)
+			}
 		}
 	}
 	return nil
 }
 
-func (ex *exporting) put(at *exportFolder, d exportDoc) error {
+func ascii(s string) bool {
+	return !strings.ContainsFunc(s, func(c rune) bool { return c > 0x7F })
+}
+
+// newFile is a file that is to be written.
+type newFile struct {
+	doc     exportDoc
+	content []byte
+	mode    fs.FileMode // of the one that is replaced; 0: none
+	err     error
+}
+
+// write writes files of one folder side by side: each waits for its own
+// fsync, and a journal serves several at a time.
+func (ex *exporting) write(at *exportFolder, batch []*newFile) error {
+	var writers sync.WaitGroup
+	for _, f := range batch {
+		writers.Go(func() { f.err = replaceFile(at.root, f.doc.name, f.content, f.mode) })
+	}
+	writers.Wait()
+	for _, f := range batch {
+		rel := joinRel(at.rel, f.doc.name)
+		if f.err != nil {
+			err := ex.trouble(rel, f.err)
+			var why *skipError
+			if !errors.As(err, &why) {
+				return err
+			}
+			ex.skip(rel, why.reason, why.detail)
+		} else {
+			at.names[f.doc.name] = true
+			ex.report.Written++
+			ex.report.Bytes += int64(len(f.content))
+			ex.ledger.agree(rel, f.doc.path, f.content)
+		}
+		ex.advance(1)
+	}
+	return nil
+}
+
+// prepare looks at what is where a file belongs; nil if that is the file.
+func (ex *exporting) prepare(at *exportFolder, d exportDoc) (*newFile, error) {
 	v, err := ex.view.Get(d.id)
 	if err != nil {
-		return fmt.Errorf("anabranch: export %s: %w", d.path, named(err))
+		return nil, fmt.Errorf("anabranch: export %s: %w", d.path, named(err))
 	}
+	f := &newFile{doc: d, content: v.Payload}
 	rel := joinRel(at.rel, d.name)
-	mode := fs.FileMode(0)
 	info, err := at.root.Lstat(d.name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
+		return f, nil
 	case err != nil:
-		return ex.trouble(rel, err)
+		return nil, ex.trouble(rel, err)
 	case !at.names[d.name]:
-		return collision()
+		return nil, collision()
 	case info.Mode()&fs.ModeSymlink != 0:
-		return &skipError{SkipSymlink, "a symbolic link is there, which is neither followed nor replaced"}
+		return nil, &skipError{SkipSymlink, "a symbolic link is there, which is neither followed nor replaced"}
 	case info.IsDir():
-		return &skipError{SkipInTheWay, "a folder is there"}
+		return nil, &skipError{SkipInTheWay, "a folder is there"}
 	case !info.Mode().IsRegular():
-		return &skipError{SkipInTheWay, special(info.Mode()) + " is there"}
-	default:
-		same, err := ex.compare(at.root, rel, d.name, info, v.Payload)
-		if err != nil {
-			return err
-		}
-		if same {
-			ex.report.Unchanged++
-			ex.ledger.agree(rel, d.path, v.Payload)
-			return nil
-		}
-		mode = info.Mode().Perm()
+		return nil, &skipError{SkipInTheWay, special(info.Mode()) + " is there"}
 	}
-	if err := replaceFile(at.root, d.name, v.Payload, mode); err != nil {
-		return ex.trouble(rel, err)
+	same, err := ex.compare(at.root, rel, d.name, info, v.Payload)
+	if err != nil {
+		return nil, err
 	}
-	at.names[d.name] = true
-	ex.report.Written++
-	ex.report.Bytes += int64(len(v.Payload))
-	ex.ledger.agree(rel, d.path, v.Payload)
-	return nil
+	if same {
+		ex.report.Unchanged++
+		ex.ledger.agree(rel, d.path, v.Payload)
+		return nil, nil
+	}
+	f.mode = info.Mode().Perm()
+	return f, nil
 }
 
 // compare reports whether a file has a content already, and refuses if
