@@ -126,6 +126,7 @@ var remedies = []remedy{
 	{sentinel(anabranch.ErrUnreachable), exitUnreachable, `is "anabranch up" running there, and can this device reach that address? Another one can be given with --peer`},
 	{sentinel(anabranch.ErrCut), exitUnreachable, "run it again: what had arrived is kept, and only the rest is sent"},
 	{sentinel(anabranch.ErrNameTaken), exitFailed, `choose another name; "anabranch space list" shows those in use`},
+	{sentinel(anabranch.ErrCursor), exitFailed, "begin again with --from 0: what left the space since that version is no longer known in detail"},
 	{sentinel(anabranch.ErrNotFound), exitFailed, ""},
 }
 

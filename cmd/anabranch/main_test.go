@@ -221,6 +221,8 @@ func cmdFlip(ts *testscript.TestScript, _ bool, args []string) {
 var masks = []struct{ pattern, with string }{
 	{`anabranch-(ticket|root)-[a-z2-7]+`, `anabranch-$1-…`},
 	{`[0-9a-f]{64}`, `<id>`},
+	{`[0-9a-f]{16}\.sock`, `<sock>`},
+	{`"[^"]*/script-[^/]+/`, `"<work>/`},
 	{`\b([0-9a-f]{12}|[0-9a-f]{8})\b`, `<short>`},
 	{`\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?Z?`, `<time>`},
 	{`127\.0\.0\.1:\d+`, `<addr>`},

@@ -46,6 +46,7 @@ const (
 	maxPacket    = 64 << 10
 	maxOrders    = 32 // commands run at a time
 	orderTimeout = 10 * time.Second
+	lastWords    = 2 * time.Second // for a caller to take what a command says when up stops
 
 	packetIn        = 1 // caller: bytes of its standard input; none: the end of it
 	packetInterrupt = 2 // caller: Ctrl-C
@@ -142,6 +143,9 @@ func (a *app) holder() string {
 	return ""
 }
 
+// errUpStops is why a command that runs inside an up ends with it.
+var errUpStops = errors.New("the running up has stopped")
+
 // errDone ends a command that has been run elsewhere, well.
 var errDone = errors.New("done elsewhere")
 
@@ -193,7 +197,7 @@ func (a *app) serve(ctx context.Context, r *anabranch.Replica) (stop func(), err
 	if err := os.Chmod(name, 0o600); err != nil {
 		return nil, errors.Join(fmt.Errorf("socket: %w", err), listener.Close())
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx)) // stop alone ends them, with its reason
 	var running sync.WaitGroup
 	running.Go(func() {
 		places := make(chan struct{}, maxOrders)
@@ -211,13 +215,16 @@ func (a *app) serve(ctx context.Context, r *anabranch.Replica) (stop func(), err
 			running.Go(func() {
 				defer func() { <-places }()
 				defer conn.Close()
-				defer context.AfterFunc(ctx, func() { conn.SetReadDeadline(time.Now()) })()
+				defer context.AfterFunc(ctx, func() {
+					conn.SetReadDeadline(time.Now())
+					conn.SetWriteDeadline(time.Now().Add(lastWords))
+				})()
 				a.attend(ctx, r, conn)
 			})
 		}
 	})
 	return func() {
-		cancel()
+		cancel(errUpStops)
 		listener.Close() // removes the socket
 		running.Wait()
 	}, nil
