@@ -1,0 +1,298 @@
+package gossip
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// want is a rumor that was announced and has not come.
+type want struct {
+	told  []announcer
+	next  int // the announcer to graft from
+	by    Peer
+	asked Peer // the last one grafted from
+	at    time.Duration
+}
+
+type announcer struct {
+	peer Peer
+	hops uint8
+}
+
+// lazily notes an ID to be announced on a lazy link.
+func (m *Machine) lazily(l *link, n news) {
+	if len(l.lazy) >= maxLazy {
+		l.lazy = slices.Delete(l.lazy, 0, MaxIDs)
+	}
+	l.lazy = append(l.lazy, n)
+	if l.lazyAt == never {
+		l.lazyAt = max(m.now+m.o.LazyDelay, l.ihavesOut.free(ihavesPerSecond, 1))
+	}
+}
+
+// unlazy takes back an announcement that the peer no longer needs.
+func (l *link) unlazy(id ID) {
+	if i := slices.IndexFunc(l.lazy, func(n news) bool { return n.id == id }); i >= 0 {
+		l.lazy = slices.Delete(l.lazy, i, i+1)
+		if len(l.lazy) == 0 {
+			l.lazyAt = never
+		}
+	}
+}
+
+// announce sends one ihave of the IDs that wait.
+func (m *Machine) announce(l *link) {
+	l.lazyAt = never
+	if len(l.lazy) == 0 {
+		return
+	}
+	if !l.ihavesOut.take(m.now, 1, ihavesPerSecond, 1) {
+		l.lazyAt = max(m.now+1, l.ihavesOut.free(ihavesPerSecond, 1))
+		return
+	}
+	n := min(len(l.lazy), MaxIDs)
+	m.stats.Offered += uint64(n)
+	m.say(l.peer, message{kind: IHaveFrame, news: l.lazy[:n]})
+	l.lazy = slices.Delete(l.lazy, 0, n)
+	if len(l.lazy) > 0 {
+		l.lazyAt = max(m.now+m.o.LazyDelay, l.ihavesOut.free(ihavesPerSecond, 1))
+	}
+}
+
+// announced takes an ihave.
+func (m *Machine) announced(l *link, all []news) {
+	for _, n := range all {
+		l.unlazy(n.id)
+		a := announcer{l.peer, n.hops}
+		if m.seen.has(n.id) {
+			continue
+		}
+		if c := m.open[n.id]; c != nil {
+			if len(c.told) < maxAnnouncer && !c.has(l.peer) {
+				c.told = append(c.told, a)
+			}
+			continue
+		}
+		m.want(n.id, a, m.now+max(m.o.GraftAfter, 2*l.rtt))
+	}
+}
+
+// want awaits a rumor until the time, when it is grafted from the announcer.
+func (m *Machine) want(id ID, a announcer, at time.Duration) {
+	if w := m.wants[id]; w != nil {
+		known := slices.ContainsFunc(w.told, func(b announcer) bool { return b.peer == a.peer })
+		if !known && len(w.told) < maxAnnouncer {
+			w.told = append(w.told, a)
+		}
+		return
+	}
+	if m.accounts[a.peer].wants >= maxWants {
+		m.stats.Dropped++
+		return
+	}
+	if m.wants == nil {
+		m.wants = make(map[ID]*want)
+	}
+	m.wants[id] = &want{told: []announcer{a}, by: a.peer, at: at}
+	m.tally(a.peer, func(t *account) { t.wants++ })
+	m.wantsDue.push(timer{at, id})
+}
+
+func (m *Machine) unwant(id ID, w *want) {
+	delete(m.wants, id)
+	m.tally(w.by, func(t *account) { t.wants-- })
+}
+
+// dueWants grafts what did not come on the tree, from one announcer after
+// the other.
+func (m *Machine) dueWants() {
+	var grafts []*link // those with IDs to graft in this step
+	for {
+		t, ok := m.wantsDue.pop(m.now, m.wants)
+		if !ok {
+			break
+		}
+		w := m.wants[t.id]
+		l := m.nextAnnouncer(w)
+		switch {
+		case l == nil && w.next < len(w.told):
+			w.at = m.now + time.Second/graftsPerSecond // at its rate
+		case l != nil:
+			w.asked = l.peer
+			w.next++
+			w.at = m.now + max(m.o.GraftNext, l.rtt)
+			if w.next == len(w.told) {
+				w.at = m.now + max(lastGraftWait, 2*l.rtt)
+			}
+			if len(l.graft) == 0 {
+				grafts = append(grafts, l)
+			}
+			l.graft = append(l.graft, t.id)
+			if len(l.graft) == MaxGrafts {
+				m.graft(l)
+			}
+		default:
+			p := w.asked
+			if p == (Peer{}) {
+				p = w.by
+			}
+			m.unwant(t.id, w)
+			m.emit(Missed{t.id, p})
+			continue
+		}
+		m.wantsDue.push(timer{w.at, t.id})
+	}
+	for _, l := range grafts {
+		if len(l.graft) > 0 {
+			m.graft(l)
+		}
+	}
+}
+
+// nextAnnouncer is who the rumor is grafted from now. Nil means that nobody
+// is left, or that the one to ask has been asked too much lately.
+func (m *Machine) nextAnnouncer(w *want) *link {
+	for ; w.next < len(w.told); w.next++ {
+		l := m.link(w.told[w.next].peer)
+		if l == nil || l.state != active {
+			continue
+		}
+		if !l.graftsOut.take(m.now, 1, graftsPerSecond, 1) {
+			return nil
+		}
+		return l
+	}
+	return nil
+}
+
+func (m *Machine) graft(l *link) {
+	l.eager = true
+	m.stats.Grafts++
+	m.say(l.peer, message{kind: GraftFrame, ids: l.graft})
+	l.graft = nil
+}
+
+// grafted makes the link one of the tree, and sends what the peer missed.
+func (m *Machine) grafted(l *link, ids []ID) {
+	if l.state == active {
+		l.eager = true
+	}
+	for _, id := range ids {
+		have, ok := m.cache.byID[id]
+		if !ok {
+			continue // a session will bring it
+		}
+		l.unlazy(id)
+		hops := have.hops
+		if hops < 255 {
+			hops++
+		}
+		m.send(l.peer, rumorFrame(have.rumor, hops))
+	}
+}
+
+// prune takes a link off the tree on which a copy too many came.
+func (m *Machine) prune(l *link) {
+	if l.state != active || m.o.Mode != Tree {
+		return
+	}
+	l.eager = false
+	m.stats.Prunes++
+	m.say(l.peer, message{kind: PruneFrame})
+}
+
+// shorten moves the tree to an announcer that is nearer than the parent.
+func (m *Machine) shorten(parent *link, c *candidate) {
+	if len(c.told) == 0 {
+		return
+	}
+	a := slices.MinFunc(c.told, func(a, b announcer) int { return cmp.Compare(a.hops, b.hops) })
+	l := m.link(a.peer)
+	if int(c.hops)-int(a.hops) < m.o.Shorter || l == nil || l.state != active || l == parent {
+		return
+	}
+	if !l.graftsOut.take(m.now, 1, graftsPerSecond, 1) {
+		return
+	}
+	m.graft(l)
+	m.prune(parent)
+}
+
+// timer is when a want is due.
+type timer struct {
+	at time.Duration
+	id ID
+}
+
+// timers is a binary heap of them. A want whose time has changed, or that is
+// gone, leaves its timer behind: it is skipped. Equal times go by ID, so that
+// the order is that of the set.
+type timers []timer
+
+func (t timers) less(i, j int) bool {
+	if t[i].at != t[j].at {
+		return t[i].at < t[j].at
+	}
+	return compare(t[i].id, t[j].id) < 0
+}
+
+// next is the time of the first, never if there is none.
+func (t timers) next() time.Duration {
+	if len(t) == 0 {
+		return never
+	}
+	return t[0].at
+}
+
+func (t *timers) push(x timer) {
+	*t = append(*t, x)
+	h := *t
+	for i := len(h) - 1; i > 0; {
+		up := (i - 1) / 2
+		if !h.less(i, up) {
+			break
+		}
+		h[i], h[up] = h[up], h[i]
+		i = up
+	}
+}
+
+// pop returns a want that is due. It drops timers left behind in front.
+func (t *timers) pop(now time.Duration, wants map[ID]*want) (timer, bool) {
+	for len(*t) > 0 {
+		x := (*t)[0]
+		w := wants[x.id]
+		stale := w == nil || w.at != x.at
+		if !stale && x.at > now {
+			return timer{}, false
+		}
+		t.remove()
+		if !stale {
+			return x, true
+		}
+	}
+	return timer{}, false
+}
+
+func (t *timers) remove() {
+	h := *t
+	n := len(h) - 1
+	h[0] = h[n]
+	h = h[:n]
+	*t = h
+	for i := 0; ; {
+		down := 2*i + 1
+		if down >= n {
+			return
+		}
+		if down+1 < n && h.less(down+1, down) {
+			down++
+		}
+		if !h.less(down, i) {
+			return
+		}
+		h[i], h[down] = h[down], h[i]
+		i = down
+	}
+}

@@ -1,0 +1,111 @@
+package gossip_test
+
+import (
+	"flag"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"anabranch/gossip"
+)
+
+var big = flag.Bool("big", false, "also run the worlds of 10 000 machines, and of 100 000 in push-pull")
+
+// spreading is what a world of Mode Tree showed.
+type spreading struct {
+	n, updates          int
+	reached             float64 // deliveries, of those due
+	copies, ihaves      float64 // per delivery
+	bytes, frames       float64 // per update and replica
+	p50, p99, last      time.Duration
+	degree              float64
+	grafts              uint64
+	events              int
+	trace               uint64
+	published, accepted uint64
+}
+
+func (s spreading) String() string {
+	return fmt.Sprintf("%6d replicas, %d updates: reached %.4f %%, %.3f copies, %.2f ids, %.0f bytes in %.2f frames, p50 %d p99 %d max %d ms, degree %.2f, %d grafts, %d events, trace %016x",
+		s.n, s.updates, 100*s.reached, s.copies, s.ihaves, s.bytes, s.frames, s.p50.Milliseconds(), s.p99.Milliseconds(), s.last.Milliseconds(), s.degree, s.grafts, s.events, s.trace)
+}
+
+// settled is a world of Mode Tree whose overlay had time to form.
+func settled(t testing.TB, n int, seed uint64, o gossip.Options) *world {
+	w := newWorld(t, n, seed, o)
+	w.join(max(time.Millisecond, 200*time.Millisecond/time.Duration(n)))
+	w.run(time.Duration(n)*time.Millisecond+45*time.Second, nil)
+	return w
+}
+
+// spread publishes updates from random replicas at a rate a second, after
+// some that shape the tree, and measures.
+func spread(w *world, warm, updates int, rate float64, size int) spreading {
+	gap := time.Duration(float64(time.Second) / rate)
+	for k := range warm {
+		w.at(w.now+time.Duration(k)*gap, func() {
+			w.step(int32(w.rng.IntN(len(w.nodes))), gossip.Publish{Rumor: rumor(-1-k, size)})
+		})
+	}
+	w.run(w.now+time.Duration(warm)*gap+3*time.Second, nil)
+
+	before := w.total()
+	began := make(map[gossip.ID]time.Duration, updates)
+	var delays []time.Duration
+	w.got = func(_ int32, id gossip.ID, v gossip.Verdict, now time.Duration) {
+		if at, ok := began[id]; ok && v == gossip.Accepted {
+			delays = append(delays, now-at)
+		}
+	}
+	for k := range updates {
+		w.at(w.now+time.Duration(k)*gap, func() {
+			r := rumor(k, size)
+			began[r.ID] = w.now
+			w.step(int32(w.rng.IntN(len(w.nodes))), gossip.Publish{Rumor: r})
+		})
+	}
+	w.run(w.now+time.Duration(updates)*gap+5*time.Second, nil)
+	after := w.total()
+	slices.Sort(delays)
+	n := len(w.nodes)
+	s := spreading{
+		n: n, updates: updates, events: w.events, trace: w.trace,
+		reached: float64(len(delays)) / float64(updates*(n-1)),
+		copies:  float64(after.Copies-before.Copies) / float64(len(delays)),
+		ihaves:  float64(after.Offered-before.Offered) / float64(len(delays)),
+		bytes:   float64(after.BytesOut-before.BytesOut+2*(after.FramesOut-before.FramesOut)) / float64(updates*n),
+		frames:  float64(after.FramesOut-before.FramesOut) / float64(updates*n),
+		grafts:  after.Grafts - before.Grafts,
+		p50:     delays[len(delays)/2], p99: delays[len(delays)*99/100], last: delays[len(delays)-1],
+	}
+	for i := range w.nodes {
+		s.degree += float64(len(w.nodes[i].m.Neighbors())) / float64(n)
+	}
+	return s
+}
+
+// TestTreeMeetsItsNumbers: copies, bytes and delays in the steady state, 256
+// byte payloads, 2 updates a second from anywhere, links of 10 to 50 ms.
+func TestTreeMeetsItsNumbers(t *testing.T) {
+	for _, c := range []struct {
+		n      int
+		copies float64
+		p99    time.Duration
+	}{
+		{10, 1.15, 150 * time.Millisecond},
+		{100, 1.15, 500 * time.Millisecond},
+		{1000, 1.2, 650 * time.Millisecond},
+		{10_000, 1.25, 800 * time.Millisecond},
+	} {
+		if c.n > 1000 && !*big {
+			continue
+		}
+		began := time.Now()
+		s := spread(settled(t, c.n, 1, gossip.Options{}), 50, 50, 2, 256)
+		t.Logf("%v, %.1f s", s, time.Since(began).Seconds())
+		if s.reached != 1 || s.copies > c.copies || s.bytes > 800 || s.p99 > c.p99 {
+			t.Errorf("%d replicas: want all reached, copies <= %v, bytes <= 800, p99 <= %v", c.n, c.copies, c.p99)
+		}
+	}
+}
