@@ -194,8 +194,7 @@ func (s *engine) split(begin, end int, upper *Bound, opening bool) error {
 		}
 		next := edge
 		if s.plan.jitter && next < end {
-			// Up to a third of a part either way: no part is empty.
-			spread := each / 3
+			spread := each / jitterPart
 			next += s.jitter.below(2*spread+1) - spread
 		}
 		fp, err := s.cur.fingerprint(begin, next)

@@ -15,8 +15,8 @@ const (
 	// byte: 16 ranges, and lists below 32 items.
 	Reference Split = iota
 
-	// Balanced takes as many rounds as Reference and down to a third of the
-	// bytes. An initiator with few items in a range sends fingerprints of
+	// Balanced takes as a rule as many rounds as Reference, and down to a
+	// third of the bytes. An initiator with few items in a range sends fingerprints of
 	// three to five of them rather than all IDs; a responder answers a list
 	// with only what it holds beyond it, where it can say where that lies.
 	Balanced
@@ -56,6 +56,11 @@ var plans = [...]plan{
 const (
 	leanItems = 4 // mean size of the groups that a lean initiator sends instead
 	leanLeast = 3 // a range with fewer items is a list all the same
+
+	// jitterPart is the part of a range by which a boundary moves at most.
+	// It is small, so that ranges stay about equal and no round is added,
+	// and yet larger than the ranges which the next split makes.
+	jitterPart = 16
 
 	// maxRange is the most that a fingerprint takes on the wire: a split of
 	// a whole plan must fit into the least frame.
