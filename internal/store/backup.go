@@ -35,7 +35,7 @@ func (s *Store) Backup(ctx context.Context, dir string, progress func(rows uint6
 	o.noSync = true // one flush at the end covers all of it
 	to, err := openDisk(dir, o)
 	if err != nil {
-		return fmt.Errorf("backup to %s: %w", dir, err)
+		return fmt.Errorf("backup to %s: %w", dir, refused(err))
 	}
 	from := s.now()
 	done := make(chan error, 1)

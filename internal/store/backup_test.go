@@ -5,7 +5,12 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"anabranch/merkle"
 	"anabranch/record"
@@ -122,6 +127,41 @@ func TestABackupGoesIntoAnEmptyDirectoryOnly(t *testing.T) {
 	cancel()
 	if err := s.Backup(cut, filepath.Join(dir, "new"), nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("a backup that was cut ended with %v", err)
+	}
+}
+
+// fullBelow is a file system on which nothing can be created below a
+// directory once a few files are there.
+type fullBelow struct {
+	vfs.FS
+	dir  string
+	left *atomic.Int64
+}
+
+func (f fullBelow) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if strings.HasPrefix(name, f.dir) && f.left.Add(-1) < 0 {
+		return nil, syscall.ENOSPC
+	}
+	return f.FS.Create(name, c)
+}
+
+func TestABackupToAFullDiskDoesTheStoreNoHarm(t *testing.T) {
+	for files := range int64(12) {
+		home := t.TempDir()
+		dir := filepath.Join(home, "full")
+		var left atomic.Int64
+		left.Store(files)
+		s, sp := filled(t, filepath.Join(home, "store"), Options{FS: fullBelow{vfs.Default, dir, &left}}, 100)
+		err := s.Backup(ctx, dir, nil)
+		if !errors.Is(err, syscall.ENOSPC) || errors.Is(err, ErrFailed) {
+			t.Errorf("with room for %d files: %v", files, err)
+		}
+		if _, err := sp.Write(ctx, key(1), 9000, Draft{Kind: record.Entry, Path: "/x"}); err != nil || s.Err() != nil {
+			t.Errorf("with room for %d files: the store itself: %v, %v", files, err, s.Err())
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
