@@ -41,8 +41,23 @@
 // network is faster than a processor.
 //
 // Every connection is watched: one that has been silent for 15 s is pinged,
-// and closed when it misses two pings of 2 s. PeerInfo.RTT comes from there.
-// An idle connection costs about 30 bytes a second for it.
+// and closed when it misses two pings of 2 s. An idle connection costs about 55
+// bytes a second each way over QUIC and 10 over TCP, IP headers included.
+//
+// On loopback, two hosts in one process on two busy cores (medians):
+//
+//	                         QUIC       TCP        memory
+//	connect, open, close     3.8 ms     2.4 ms
+//	open and echo            235 µs     165 µs     25 µs
+//	echo on an open stream   45 µs      29 µs      4 µs
+//	one stream, 128 KiB      168 MB/s   248 MB/s   400 MB/s
+//
+// # Finding peers nearby
+//
+// Discover announces a device on the local networks, and finds others, by tags
+// that only those who share a secret can read; the caller makes them.
+// WatchNetwork tells when to try everything anew: then call Host.Probe,
+// Discovery.Refresh and redial.
 //
 // # Frames
 //

@@ -4,10 +4,14 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -222,6 +226,37 @@ func TestLimitsSpareTheHouseholdAndBoundTheRest(t *testing.T) {
 	}
 	if n != maxHandshakes {
 		t.Errorf("%d handshakes in progress, want %d", n, maxHandshakes)
+	}
+}
+
+func TestSilentTCPHandshakesAreBounded(t *testing.T) {
+	defer leakCheck(t)()
+	h := newTestHost(t, 1, everyone, []string{TCP}, "127.0.0.1:0")
+	defer mustClose(t, h)
+	const dialled = maxHandshakes + 50
+	var refused, told atomic.Int32
+	var wg sync.WaitGroup
+	for range dialled {
+		c, err := net.Dial("tcp4", h.Addrs()[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		wg.Go(func() {
+			c.SetReadDeadline(time.Now().Add(400 * time.Millisecond))
+			n, err := io.Copy(io.Discard, c)
+			told.Add(int32(n))
+			if !errors.Is(err, os.ErrDeadlineExceeded) {
+				refused.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	if n := dialled - refused.Load(); n != maxHandshakes {
+		t.Errorf("%d handshakes in progress, want %d", n, maxHandshakes)
+	}
+	if want := int32(maxHandshakes * len("\x13/multistream/1.0.0\n")); told.Load() > want {
+		t.Errorf("they were told %d bytes, at most %d before they say anything", told.Load(), want)
 	}
 }
 
