@@ -13,13 +13,21 @@ type request struct {
 	ctx   context.Context
 	bytes int
 	run   func(*commit) error
-	done  chan error // cap 1: the committer never waits for a caller
+	done  chan error // cap 1: publishLoop never waits for a caller
+
+	// drafts says that run reads no row that hangs on a signature, so that
+	// those of the requests before it need not be there yet.
+	drafts bool
 }
 
 // do hands a request to the committer and waits until it is durable. When ctx
 // ends first the outcome is not known.
 func (s *Store) do(ctx context.Context, bytes int, run func(*commit) error) error {
-	r := &request{ctx, bytes, run, make(chan error, 1)}
+	return s.ask(&request{ctx: ctx, bytes: bytes, run: run, done: make(chan error, 1)})
+}
+
+func (s *Store) ask(r *request) error {
+	ctx := r.ctx
 	if err := s.refusal(); err != nil {
 		return err
 	}
@@ -58,8 +66,15 @@ func (s *Store) refusal() error {
 
 // commitLoop is the committer. It ends when Close is called, or never if a
 // write hangs in a failed disk.
+//
+// It builds one group while the one before it is written: publishLoop waits
+// for the disk, and this loop waits for publishLoop, so at most one group is
+// applied and neither durable nor being waited for.
 func (s *Store) commitLoop() {
-	defer close(s.stopped)
+	built, idle := make(chan *commit), make(chan struct{}, 2)
+	go s.publishLoop(built, idle)
+	defer close(built)
+	flying := 0 // groups handed to publishLoop and not finished, as far as is known
 	tidy := time.NewTicker(tidyInterval)
 	defer tidy.Stop()
 	for {
@@ -72,11 +87,54 @@ func (s *Store) commitLoop() {
 		case <-tidy.C:
 			group = []*request{s.tidy()}
 		}
-		if err := s.commitGroup(group); err != nil {
+		c := s.build(group)
+		for flying > 0 && len(idle) > 0 {
+			<-idle
+			flying--
+		}
+		if flying == 0 && len(group) == 1 && len(s.requests) == 0 {
+			s.finish(c) // nobody else waits: waking another goroutine would only cost
+		} else {
+			built <- c
+			flying++
+		}
+		if c.err != nil {
 			// The engine knows more commits are useless, whatever it says next.
-			s.log.Error("commit failed", "err", err)
+			s.log.Error("commit failed", "err", c.err)
 			return
 		}
+	}
+}
+
+// publishLoop finishes groups in their order.
+func (s *Store) publishLoop(built <-chan *commit, idle chan<- struct{}) {
+	defer close(s.stopped)
+	for c := range built {
+		s.finish(c)
+		idle <- struct{}{}
+	}
+}
+
+// finish makes a group durable, publishes it and answers its callers. One
+// whose request changed nothing is answered in its turn too: what it was told
+// of may still be on its way to the disk.
+func (s *Store) finish(c *commit) {
+	if c.err == nil && s.lost == nil && c.durable != nil {
+		if s.lost = c.durable(); s.lost == nil {
+			s.publish(c)
+		}
+	}
+	if c.err == nil {
+		c.err = s.lost
+	}
+	if f := s.engine.failure(); c.err != nil && f != nil {
+		c.err = f
+	}
+	for i, r := range c.group {
+		if c.answers[i] == nil {
+			c.answers[i] = c.err
+		}
+		r.done <- c.answers[i]
 	}
 }
 
@@ -106,45 +164,46 @@ func (s *Store) gather(first *request) []*request {
 	return group
 }
 
-// commitGroup applies the requests one after the other, makes them durable
-// with one batch, publishes, and answers. The error is final.
-func (s *Store) commitGroup(group []*request) error {
+// build applies the requests one after the other on top of what was built
+// before, durable or not, and hands their batch to the engine.
+func (s *Store) build(group []*request) *commit {
 	c := newCommit(s)
-	answers := make([]error, len(group))
+	c.group, c.answers = group, make([]error, len(group))
 	for i, r := range group {
-		if answers[i] = r.ctx.Err(); answers[i] == nil {
-			answers[i] = c.apply(r.run)
+		if !r.drafts {
+			c.sign()
+		}
+		if c.answers[i] = r.ctx.Err(); c.answers[i] == nil {
+			c.answers[i] = c.apply(r.run)
 		}
 	}
-	var err error
-	if batch := c.tx.batch(); len(batch) > 0 {
-		s.lease.write(c)
-		if err = s.engine.commit(batch); err == nil {
-			s.publish(c)
-		} else if f := s.engine.failure(); f != nil {
-			err = f
-		}
+	c.sign()
+	batch := c.tx.batch()
+	if len(batch) == 0 {
+		return c
 	}
-	for i, r := range group {
-		if err != nil && answers[i] == nil {
-			answers[i] = err
-		}
-		r.done <- answers[i]
+	s.lease.write(c)
+	if c.durable, c.err = s.engine.apply(batch); c.err != nil {
+		return c
 	}
-	return err
+	c.view = s.share()
+	for _, w := range c.works {
+		w.result = w.published()
+		w.space.ahead = w.result
+	}
+	return c
 }
 
 // publish makes a durable commit visible.
 func (s *Store) publish(c *commit) {
-	next := s.share()
 	s.mu.Lock()
 	old := s.view
-	s.view = next
+	s.view = c.view
 	for id, sp := range c.created {
 		s.spaces[id] = sp
 	}
 	for _, w := range c.works {
-		w.space.state = w.published()
+		w.space.state = w.result
 		close(w.space.changed)
 		w.space.changed = make(chan struct{})
 	}
@@ -159,11 +218,19 @@ type commit struct {
 	now     time.Time
 	works   map[*Space]*work
 	created map[record.SpaceID]*Space
-	lanes   bool // a lane of ours moved: the lease must be written
+	lanes   bool       // a lane of ours moved: the lease must be written
+	drafts  []unsigned // by requests that succeeded, and by the present one
+
+	group   []*request
+	answers []error
+	durable func() error // waits for the disk; nil: there is nothing to write
+	view    *sharedView  // of the engine, with this commit
+	err     error        // final: the batch was not applied
 
 	// Of the request that is being applied:
 	authors []record.Key // numbered by it
 	touched []*work
+	before  int // drafts of earlier ones
 }
 
 func newCommit(s *Store) *commit {
@@ -176,7 +243,7 @@ func newCommit(s *Store) *commit {
 // apply runs one request. After an error it leaves nothing behind.
 func (c *commit) apply(run func(*commit) error) error {
 	c.tx.mark()
-	c.authors, c.touched = nil, nil
+	c.authors, c.touched, c.before = nil, nil, len(c.drafts)
 	err := run(c)
 	for _, w := range c.touched {
 		if err == nil {
@@ -185,6 +252,7 @@ func (c *commit) apply(run func(*commit) error) error {
 	}
 	if err != nil {
 		c.tx.rollback()
+		c.drafts = c.drafts[:c.before]
 		for _, k := range c.authors {
 			c.store.authors.remove(k)
 		}

@@ -6,8 +6,9 @@
 // # Commits
 //
 // One goroutine, the committer, owns every change. It takes the requests that
-// wait, applies each of them whole or not at all, writes one batch, waits for
-// one fsync, publishes the new state and only then answers. What a method
+// wait, applies each of them whole or not at all, and hands the engine one
+// batch. While another goroutine waits for its one fsync, publishes the new
+// state and only then answers, the next batch is built on top. What a method
 // acknowledged survives a power cut; what it did not acknowledge is there
 // whole or not at all. See docs/store.md for the rows and the rules.
 //

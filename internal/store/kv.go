@@ -20,11 +20,15 @@ type reader interface {
 type change struct{ key, value []byte }
 
 // engine is an ordered map of bytes with durable batches. The committer is
-// the only caller of commit and view.
+// the only caller of apply, commit and view.
 type engine interface {
 	reader
-	// commit applies a batch, whole or not at all, and returns when it is
-	// durable. After an error nothing more may be committed.
+	// apply makes a batch visible, whole or not at all. It is durable, and all
+	// that was applied before it, once the function that is returned, which
+	// must be called, returns nil. After an error from either nothing more may
+	// be applied. The batch is the engine's from then on.
+	apply(batch []change) (durable func() error, err error)
+	// commit applies a batch and returns when it is durable.
 	commit(batch []change) error
 	// view is an immutable state, until it is closed.
 	view() view

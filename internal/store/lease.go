@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -114,11 +115,7 @@ func (l *lease) write(c *commit) {
 	at := len(b)
 	b = u32(b, 0)
 	count := uint32(0)
-	spaces := l.store.Spaces()
-	for _, sp := range c.created {
-		spaces = append(spaces, sp)
-	}
-	slices.SortFunc(spaces, func(x, y *Space) int { return cmp.Compare(x.number, y.number) })
+	spaces := slices.SortedFunc(maps.Values(l.store.built), func(x, y *Space) int { return cmp.Compare(x.number, y.number) })
 	for _, sp := range spaces {
 		for _, k := range sortedKeys(sp.lanes) {
 			own := sp.lanes[k]

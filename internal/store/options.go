@@ -79,7 +79,7 @@ type Options struct {
 	// OwnAuthors are keys whose records are never evicted while held.
 	// KeepAuthor adds to them, and so does every Write, Issue and Sweep.
 	OwnAuthors []record.Key
-	// MemTableBytes is the size of one write buffer. Default 8 MiB.
+	// MemTableBytes is the size of one write buffer. Default 32 MiB; at most four are in use.
 	MemTableBytes int
 	// CacheBytes is the size of the block cache. Default 32 MiB.
 	CacheBytes int64
@@ -114,7 +114,7 @@ func (o Options) validate() (Options, error) {
 		o.Now = time.Now
 	}
 	if o.MemTableBytes == 0 {
-		o.MemTableBytes = 8 << 20
+		o.MemTableBytes = 32 << 20
 	}
 	if o.CacheBytes == 0 {
 		o.CacheBytes = 32 << 20

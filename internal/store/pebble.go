@@ -147,28 +147,55 @@ func openError(dir string, err error) error {
 func readError(err error) error { return fmt.Errorf("%w: %w", ErrDamaged, err) }
 
 func (d *disk) commit(batch []change) error {
-	if err := d.apply(batch); err != nil {
-		d.latch.fail("commit", err)
-		return d.latch.failure()
+	durable, err := d.apply(batch)
+	if err != nil {
+		return err
 	}
-	return nil
+	return durable()
 }
 
-func (d *disk) apply(batch []change) error {
-	b := d.db.NewBatch()
-	defer b.Close()
+func (d *disk) apply(batch []change) (durable func() error, err error) {
+	size := 0
 	for _, c := range batch {
-		var err error
+		size += len(c.key) + len(c.value) + rowOverhead
+	}
+	b := d.db.NewBatchWithSize(size)
+	for _, c := range batch {
 		if c.value == nil {
 			err = b.Delete(c.key, nil)
 		} else {
 			err = b.Set(c.key, c.value, nil)
 		}
 		if err != nil {
-			return err
+			return nil, d.refuse(err)
 		}
 	}
-	return b.Commit(d.write)
+	if d.write.Sync {
+		err = d.db.ApplyNoSyncWait(b, d.write)
+	} else {
+		err = d.db.Apply(b, d.write)
+	}
+	if err != nil {
+		return nil, d.refuse(err)
+	}
+	return func() error {
+		if d.write.Sync {
+			if err := b.SyncWait(); err != nil {
+				return d.refuse(err)
+			}
+		}
+		b.Close()
+		return nil
+	}, nil
+}
+
+// rowOverhead is what a row takes in a batch beside its key and value.
+const rowOverhead = 1 + 2*5
+
+// refuse ends the store: a batch that Pebble could not apply, or not sync.
+func (d *disk) refuse(err error) error {
+	d.latch.fail("commit", err)
+	return d.latch.failure()
 }
 
 func (d *disk) get(key []byte) ([]byte, error)  { return pebbleGet(d.db, key) }

@@ -46,7 +46,7 @@ func (w *work) receive(rs []*record.Verified) (*Result, error) {
 	fresh := make(map[record.ID]struct{}, len(rs))
 	var rules []*record.Verified // control and sweeps
 	for i, r := range rs {
-		v, err := w.whereabouts(r.ID)
+		v, err := w.whereabouts(r)
 		if err != nil {
 			return nil, err
 		}
@@ -107,11 +107,13 @@ func (w *work) receiveOne(r *record.Verified) (Verdict, error) {
 
 // whereabouts says in which table a record is: Known, Dead for the trash, 0
 // for none.
-func (w *work) whereabouts(id record.ID) (Verdict, error) {
-	b, err := w.c.tx.get(idKey(tableID, w.s, id))
-	if b != nil || err != nil {
+func (w *work) whereabouts(r *record.Verified) (Verdict, error) {
+	id := r.ID
+	known, err := w.known(r)
+	if known || err != nil {
 		return Known, err
 	}
+	var b []byte
 	if w.stats.Held > 0 {
 		b, err = w.c.tx.get(idKey(tableHeld, w.s, id))
 		if b != nil || err != nil {
@@ -125,6 +127,23 @@ func (w *work) whereabouts(id record.ID) (Verdict, error) {
 		}
 	}
 	return 0, nil
+}
+
+// known says whether a record is a member. One with a number above all that
+// its lane ever had here is not, which is what most of those that arrive are.
+func (w *work) known(r *record.Verified) (bool, error) {
+	if r.Data() {
+		a, ok := w.c.store.authors.number(r.Author)
+		if !ok {
+			return false, nil
+		}
+		l, err := w.lane(laneID{a, r.Lane})
+		if err != nil || r.Seq > l.high {
+			return false, err
+		}
+	}
+	b, err := w.c.tx.get(idKey(tableID, w.s, r.ID))
+	return b != nil, err
 }
 
 // suspect leaves the lane in which an author writes here when a record that

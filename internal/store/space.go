@@ -25,7 +25,9 @@ type Space struct {
 	state   *state
 	changed chan struct{} // closed at the next publish
 
-	// Used by the committer only: the lane in which an author writes here.
+	// Used by the committer only: the last state that was built, durable or
+	// not, and the lane in which an author writes here.
+	ahead   *state
 	lanes   map[record.Key]ownLane
 	sweptAt uint64 // state.moves when spared deletes were last looked at
 }
@@ -72,6 +74,7 @@ func newSpace(s *Store, number uint32, g *space.Genesis) *Space {
 			law: space.NewState(g.Roots), tree: new(reconcile.Tree), trie: new(merkle.Tree),
 		},
 	}
+	sp.ahead = sp.state
 	for _, k := range s.options.OwnAuthors {
 		sp.own[k] = struct{}{}
 	}

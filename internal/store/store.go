@@ -19,16 +19,18 @@ import (
 // Store is one replica's records, all spaces in one database. Its methods may
 // be called from any goroutine.
 type Store struct {
-	options Options
-	log     *slog.Logger
-	engine  engine
-	dir     string // empty in memory
-	id      [16]byte
-	lease   *lease // nil: none; used by the committer only
+	options  Options
+	log      *slog.Logger
+	engine   engine
+	dir      string // empty in memory
+	id       [16]byte
+	stranger record.ID // random: stands for the ID of a record that is not signed yet
+	lease    *lease    // nil: none; used by the committer only
 
 	requests chan *request // full means writers wait
+	lost     error         // a batch that did not become durable; nothing after it does
 	stop     chan struct{} // closed by Close
-	stopped  chan struct{} // closed when the committer has ended
+	stopped  chan struct{} // closed when the committer has ended and its last group is answered
 	closing  sync.Once
 	closeErr error
 
@@ -44,7 +46,8 @@ type Store struct {
 	views    map[*sharedView]struct{} // not yet closed
 
 	authors authors
-	next    uint32 // number of the next space; committer only
+	next    uint32                    // number of the next space; committer only
+	built   map[record.SpaceID]*Space // those published and those on their way there; committer only
 }
 
 // Open opens or creates the store in a directory. Errors worth matching:
@@ -83,9 +86,11 @@ func open(dir string, e engine, o Options) (*Store, error) {
 		stop:     make(chan struct{}),
 		stopped:  make(chan struct{}),
 		spaces:   make(map[record.SpaceID]*Space),
+		built:    make(map[record.SpaceID]*Space),
 		unusable: make(map[record.SpaceID]error),
 		views:    make(map[*sharedView]struct{}),
 	}
+	rand.Read(s.stranger[:])
 	type loaded struct{ err error }
 	done := make(chan loaded, 1)
 	go func() { done <- loaded{s.load()} }()
@@ -142,7 +147,7 @@ func (s *Store) load() error {
 		if err := sp.load(s.engine); err != nil {
 			return fmt.Errorf("space %v: %w", id, err)
 		}
-		s.spaces[id] = sp
+		s.spaces[id], s.built[id] = sp, sp
 		return nil
 	})
 	if err != nil {
@@ -241,14 +246,14 @@ func (s *Store) Create(ctx context.Context, genesis []byte) (*Space, error) {
 		return sp, nil
 	}
 	err = s.do(ctx, 0, func(c *commit) error {
-		if _, ok := s.Space(id); ok || c.created[id] != nil {
+		if s.built[id] != nil {
 			return nil
 		}
 		sp := newSpace(s, s.next, g)
 		s.next++
 		c.tx.set(spaceRow(sp.number), append(id[:], genesis...))
 		c.tx.set(metaGeneration(sp.number), u64(nil, randomNumber()))
-		c.created[id] = sp
+		c.created[id], s.built[id] = sp, sp
 		return nil
 	})
 	if err != nil {

@@ -142,8 +142,9 @@ func (w *work) sweepPayload(author record.Key, at dot, blocks map[dot][]byte) []
 //
 // It goes from the newest doc down to the first that is noted already: below
 // lies what earlier writes noted. What another lane of the author brought in
-// below that is noted by the first write after the next sweep.
-func (w *work) pend(r *record.Verified) error {
+// below that is noted by the first write after the next sweep. n is r's
+// arrival number.
+func (w *work) pend(r *record.Verified, n uint64) error {
 	a := w.c.author(r.Author)
 	lo := kindPrefix(w.s, r.Path, record.Doc)
 	hi := successor(lo)
@@ -168,12 +169,12 @@ func (w *work) pend(r *record.Verified) error {
 		if b != nil {
 			return w.unspare(row{key, b})
 		}
-		v, err := w.space.readArrival(w.c.tx, e.n)
+		if e.n == n && !r.Deleted {
+			continue
+		}
+		v, err := w.arrival(e.n)
 		if err != nil {
 			return err
-		}
-		if v.ID == r.ID && !r.Deleted {
-			continue
 		}
 		k := killEntry{lane: v.Lane, number: v.Seq, state: killWaits}
 		w.c.tx.set(key, k.value())

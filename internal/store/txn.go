@@ -1,49 +1,49 @@
 package store
 
 import (
+	"bytes"
+
 	"github.com/tidwall/btree"
 )
 
 // written is a row of a transaction: a nil value is a deletion.
-type written struct {
-	key   string
-	value []byte
-}
+type written struct{ key, value []byte }
 
 // txn is a batch that reads its own writes: an overlay over the last
 // committed state. A request that fails is undone by rollback; what earlier
 // requests of the same group wrote stays.
 type txn struct {
-	base reader
-	tree *btree.BTreeG[written]
-	undo []undone
+	base  reader
+	tree  *btree.BTreeG[written]
+	hints [256]btree.PathHint // by table: its rows are often written in order
+	undo  []undone
 }
 
 type undone struct {
-	key   string
-	value []byte
-	had   bool
+	written
+	had bool
 }
 
 func newTxn(base reader) *txn {
-	less := func(a, b written) bool { return a.key < b.key }
+	less := func(a, b written) bool { return bytes.Compare(a.key, b.key) < 0 }
 	return &txn{base: base, tree: btree.NewBTreeGOptions(less, btree.Options{NoLocks: true})}
 }
 
-// set keeps value: the caller does not change it afterwards. A nil value is
-// stored as an empty one.
+// set keeps key and value: the caller changes neither afterwards. A nil value
+// is stored as an empty one.
 func (t *txn) set(key, value []byte) {
 	if value == nil {
 		value = []byte{}
 	}
-	t.put(written{string(key), value})
+	t.put(written{key, value})
 }
 
-func (t *txn) delete(key []byte) { t.put(written{key: string(key)}) }
+// delete keeps key: the caller does not change it afterwards.
+func (t *txn) delete(key []byte) { t.put(written{key: key}) }
 
 func (t *txn) put(w written) {
-	old, had := t.tree.Set(w)
-	t.undo = append(t.undo, undone{w.key, old.value, had})
+	old, had := t.tree.SetHint(w, &t.hints[w.key[0]])
+	t.undo = append(t.undo, undone{written{w.key, old.value}, had})
 }
 
 // mark forgets how to undo what was written so far.
@@ -53,38 +53,39 @@ func (t *txn) mark() { t.undo = t.undo[:0] }
 func (t *txn) rollback() {
 	for i := len(t.undo) - 1; i >= 0; i-- {
 		if u := t.undo[i]; u.had {
-			t.tree.Set(written{u.key, u.value})
+			t.tree.Set(u.written)
 		} else {
-			t.tree.Delete(written{key: u.key})
+			t.tree.Delete(u.written)
 		}
 	}
 	t.mark()
 }
 
+// batch is every row, in order.
 func (t *txn) batch() []change {
 	out := make([]change, 0, t.tree.Len())
 	t.tree.Scan(func(w written) bool {
-		out = append(out, change{[]byte(w.key), w.value})
+		out = append(out, change(w))
 		return true
 	})
 	return out
 }
 
 func (t *txn) get(key []byte) ([]byte, error) {
-	if w, ok := t.tree.Get(written{key: string(key)}); ok {
+	if w, ok := t.tree.GetHint(written{key: key}, &t.hints[key[0]]); ok {
 		return w.value, nil
 	}
 	return t.base.get(key)
 }
 
 func (t *txn) last(lo, hi []byte) (row, error) {
-	low, high := string(lo), string(hi)
 	var own written
-	t.tree.Descend(written{key: high}, func(w written) bool {
-		if w.key == high || w.value == nil && w.key >= low {
+	t.tree.Descend(written{key: hi}, func(w written) bool {
+		inside := bytes.Compare(w.key, lo) >= 0
+		if bytes.Equal(w.key, hi) || w.value == nil && inside {
 			return true
 		}
-		if w.key >= low {
+		if inside {
 			own = w
 		}
 		return false
@@ -95,19 +96,19 @@ func (t *txn) last(lo, hi []byte) (row, error) {
 			return row{}, err
 		}
 		if below.key != nil {
-			w, changed := t.tree.Get(written{key: string(below.key)})
+			w, changed := t.tree.Get(written{key: below.key})
 			if changed && w.value == nil {
 				hi = below.key
 				continue
 			}
-			if !changed && string(below.key) > own.key {
+			if !changed && bytes.Compare(below.key, own.key) > 0 {
 				return below, nil
 			}
 		}
 		if own.value == nil {
 			return row{}, nil
 		}
-		return row{[]byte(own.key), own.value}, nil
+		return row(own), nil
 	}
 }
 
@@ -116,24 +117,23 @@ func (t *txn) chunk(lo, hi []byte, max int) ([]row, []byte, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	high := string(hi)
 	if next != nil {
-		high = string(next)
+		hi = next
 	}
 	merged := rows[:0:0]
 	i := 0
-	t.tree.Ascend(written{key: string(lo)}, func(w written) bool {
-		if w.key >= high {
+	t.tree.Ascend(written{key: lo}, func(w written) bool {
+		if bytes.Compare(w.key, hi) >= 0 {
 			return false
 		}
-		for ; i < len(rows) && string(rows[i].key) < w.key; i++ {
+		for ; i < len(rows) && bytes.Compare(rows[i].key, w.key) < 0; i++ {
 			merged = append(merged, rows[i])
 		}
-		if i < len(rows) && string(rows[i].key) == w.key {
+		if i < len(rows) && bytes.Equal(rows[i].key, w.key) {
 			i++
 		}
 		if w.value != nil {
-			merged = append(merged, row{[]byte(w.key), w.value})
+			merged = append(merged, row(w))
 		}
 		return true
 	})

@@ -33,15 +33,18 @@ type work struct {
 	space *Space
 	s     uint32
 	state
-	saved state // before the present request
+	saved  state                       // before the present request
+	result *state                      // what the group makes of it, once it is built
+	drafts map[uint64]*record.Verified // by arrival number: those that are not signed yet
 
 	// Of the present request:
-	ownsLaw bool // law was cloned for it
-	log     []moved
-	lanes   map[laneID]laneRow
-	own     map[record.Key]ownLane // lane 0: none
-	forks   []Fork
-	removed int // data records that left
+	ownsLaw  bool // law was cloned for it
+	log      []moved
+	lanes    map[laneID]laneRow     // looked at
+	advanced map[laneID]struct{}    // of those, the ones to be written
+	own      map[record.Key]ownLane // lane 0: none
+	forks    []Fork
+	removed  int // data records that left
 }
 
 type laneID struct {
@@ -56,7 +59,7 @@ type moved struct {
 }
 
 func newWork(c *commit, sp *Space) *work {
-	w := &work{c: c, space: sp, s: sp.number, state: *sp.state}
+	w := &work{c: c, space: sp, s: sp.number, state: *sp.ahead, drafts: make(map[uint64]*record.Verified)}
 	w.tree = w.tree.Clone()
 	w.trie = w.trie.Clone()
 	return w
@@ -65,17 +68,24 @@ func newWork(c *commit, sp *Space) *work {
 func (w *work) begin() {
 	w.saved = w.state
 	w.ownsLaw, w.log, w.forks, w.removed = false, nil, nil, 0
-	w.lanes = make(map[laneID]laneRow)
+	w.lanes, w.advanced = make(map[laneID]laneRow), make(map[laneID]struct{})
 	w.own = make(map[record.Key]ownLane)
 }
 
 // undo forgets the present request. The trees were not touched by it.
-func (w *work) undo() { w.state = w.saved }
+func (w *work) undo() {
+	for n := range w.drafts {
+		if n > w.saved.version {
+			delete(w.drafts, n)
+		}
+	}
+	w.state = w.saved
+}
 
 // flush writes the rows that a request gathers.
 func (w *work) flush() error {
-	for id, l := range w.lanes {
-		w.c.tx.set(laneKey(w.s, id.author, id.lane), l.encode())
+	for id := range w.advanced {
+		w.c.tx.set(laneKey(w.s, id.author, id.lane), w.lanes[id].encode())
 	}
 	if err := w.trim(); err != nil {
 		return err
@@ -91,18 +101,20 @@ func (w *work) accept() error {
 			n++
 		}
 		items := make([]reconcile.Item, n)
-		ids := make([]merkle.ID, n)
 		for i, m := range log[:n] {
-			items[i], ids[i] = m.item, m.item.ID
+			items[i] = m.item
 		}
-		if log[0].left {
-			w.tree.Delete(items...)
-			w.trie.Delete(ids...)
-		} else {
-			if _, err := w.tree.Insert(items...); err != nil {
+		if !log[0].left {
+			if err := w.insert(items); err != nil {
 				return err
 			}
-			w.trie.Insert(ids...)
+		} else {
+			ids := make([]merkle.ID, n)
+			for i := range items {
+				ids[i] = items[i].ID
+			}
+			w.tree.Delete(items...)
+			w.trie.Delete(ids...)
 		}
 		log = log[n:]
 	}
@@ -137,15 +149,28 @@ func (w *work) mutableLaw() *space.State {
 func (w *work) enter(r *record.Verified) error {
 	tx, s := w.c.tx, w.s
 	w.version++
-	n := u64(nil, w.version)
-	tx.set(numberKey(tableArrival, s, w.version), r.Bytes)
-	tx.set(idKey(tableID, s, r.ID), n)
-	tx.set(timeKey(tableTime, s, r.Time, r.ID), n)
+	w.name(r, w.version)
 	w.log = append(w.log, moved{item: reconcile.Item{Time: r.Time, ID: r.ID}})
 	if !r.Data() {
-		tx.set(idKey(tableControl, s, r.ID), n)
+		tx.set(idKey(tableControl, s, r.ID), u64(nil, w.version))
 		return nil
 	}
+	return w.order(r)
+}
+
+// name writes the rows of a new member that hang on its signature.
+func (w *work) name(r *record.Verified, n uint64) {
+	tx, s := w.c.tx, w.s
+	value := u64(make([]byte, 0, 8), n)
+	tx.set(numberKey(tableArrival, s, n), r.Bytes)
+	tx.set(idKey(tableID, s, r.ID), value)
+	tx.set(timeKey(tableTime, s, r.Time, r.ID), value)
+}
+
+// order writes the rows of the newest arrival, which is data, that do not
+// hang on its signature.
+func (w *work) order(r *record.Verified) error {
+	tx, s := w.c.tx, w.s
 	a := w.c.author(r.Author)
 	tx.set(pathKey(s, r.Path, r.Kind, r.Time, w.version), u32(nil, a))
 	tx.set(dotKey(s, a, r.Lane, r.Seq, w.version), nil)
@@ -345,19 +370,29 @@ func (sp *Space) selected(r reader, a uint32, sel *space.Selector, fn func(n uin
 	return nil
 }
 
+// lane is a lane's row, as the present request sees it.
+func (w *work) lane(id laneID) (laneRow, error) {
+	if l, ok := w.lanes[id]; ok {
+		return l, nil
+	}
+	key := laneKey(w.s, id.author, id.lane)
+	b, err := w.c.tx.get(key)
+	if err != nil {
+		return laneRow{}, err
+	}
+	l, err := decodeLane(key, b)
+	if err == nil {
+		w.lanes[id] = l
+	}
+	return l, err
+}
+
 // advance keeps a lane's row: its highest number, and its first fork.
 func (w *work) advance(a uint32, r *record.Verified) error {
 	id := laneID{a, r.Lane}
-	l, ok := w.lanes[id]
-	if !ok {
-		key := laneKey(w.s, a, r.Lane)
-		b, err := w.c.tx.get(key)
-		if err != nil {
-			return err
-		}
-		if l, err = decodeLane(key, b); err != nil {
-			return err
-		}
+	l, err := w.lane(id)
+	if err != nil {
+		return err
 	}
 	if r.Seq <= l.high {
 		lo := dotPrefix(w.s, a, r.Lane, r.Seq)
@@ -373,7 +408,7 @@ func (w *work) advance(a uint32, r *record.Verified) error {
 		}
 	}
 	l.high = max(l.high, r.Seq)
-	w.lanes[id] = l
+	w.lanes[id], w.advanced[id] = l, struct{}{}
 	return nil
 }
 

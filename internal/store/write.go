@@ -37,9 +37,9 @@ func (sp *Space) Write(ctx context.Context, author ed25519.PrivateKey, now uint6
 		size += len(d.Payload)
 	}
 	var out []*record.Verified
-	err := sp.store.do(ctx, size, func(c *commit) error {
+	run := func(c *commit) error {
 		w := c.work(sp)
-		var written []*record.Verified
+		written := make([]*record.Verified, 0, len(drafts))
 		for _, d := range drafts {
 			r, err := w.write(author, now, d)
 			if err != nil {
@@ -49,13 +49,16 @@ func (sp *Space) Write(ctx context.Context, author ed25519.PrivateKey, now uint6
 		}
 		out = written
 		return nil
-	})
+	}
+	err := sp.store.ask(&request{ctx: ctx, bytes: size, run: run, done: make(chan error, 1), drafts: true})
 	if err != nil {
 		return nil, err
 	}
 	return out, nil
 }
 
+// write makes a draft a member. The record that is returned is signed, and
+// its rows that hang on the signature are written, by commit.sign.
 func (w *work) write(key ed25519.PrivateKey, now uint64, d Draft) (*record.Verified, error) {
 	r := record.Record{
 		Kind: d.Kind, Path: d.Path, Payload: d.Payload, Deleted: d.Deleted, Blob: d.Blob,
@@ -82,21 +85,35 @@ func (w *work) write(key ed25519.PrivateKey, now uint64, d Draft) (*record.Verif
 			return nil, err
 		}
 	}
-	v, err := record.Sign(w.space.id, key, r)
-	if err != nil {
+	if err := r.Check(); err != nil {
 		return nil, err
 	}
+	// No seal lists an ID that nobody can know yet, so any other unknown one
+	// is judged alike.
+	v := &record.Verified{Record: r, ID: w.c.store.stranger}
 	if w.judge(v) != space.Member {
 		return nil, fmt.Errorf("%w: author %v", ErrNotAuthorised, v.Author)
 	}
 	w.own[v.Author] = ownLane{v.Lane, v.Seq}
-	if err := w.enter(v); err != nil {
+	w.version++
+	if err := w.order(v); err != nil {
 		return nil, err
 	}
+	w.c.drafts = append(w.c.drafts, unsigned{w, key, w.version, v})
+	w.drafts[w.version] = v
 	if d.Kind == record.Doc && (d.Deleted || !first) {
-		return v, w.pend(v)
+		return v, w.pend(v, w.version)
 	}
 	return v, nil
+}
+
+// arrival is the record that entered at n. Of one that is not signed yet, the
+// ID is not to be used.
+func (w *work) arrival(n uint64) (*record.Verified, error) {
+	if v := w.drafts[n]; v != nil {
+		return v, nil
+	}
+	return w.space.readArrival(w.c.tx, n)
 }
 
 // newest is the greatest time among live records at a path, and the arrival
@@ -129,7 +146,10 @@ func (w *work) writeTime(path string, now uint64) (at uint64, first bool, err er
 		return 0, false, err
 	}
 	if t >= record.MaxTime {
-		r, err := w.space.readArrival(w.c.tx, n)
+		r, err := w.arrival(n)
+		if err == nil && w.drafts[n] != nil {
+			r, err = record.Sign(w.space.id, w.draftKey(n), r.Record) // the same ID again when it is signed to stay
+		}
 		if err != nil {
 			return 0, false, err
 		}
