@@ -1,5 +1,7 @@
 package reconcile
 
+import "slices"
+
 const frameReserve = 200 // bytes left free for the range that closes a cut message
 
 // emptyFingerprint is that of no items. No split sends it; a closed message
@@ -244,14 +246,14 @@ func (s *engine) list(begin, end int, upper *Bound, most int) (int, error) {
 	s.w.header(upper, modeList)
 	s.w.buf = appendVarint(s.w.buf, uint64(end-begin))
 	var err error
-	s.w.buf, err = s.cur.ids(s.w.buf, begin, end)
+	s.w.buf, err = s.cur.ids(slices.Grow(s.w.buf, (end-begin)*idBytes), begin, end)
 	s.sent = end
 	return end, err
 }
 
 // compare settles a range of which the responder sent all IDs.
 func (s *engine) compare(begin, end int) (err error) {
-	if s.own, err = s.cur.ids(s.own[:0], begin, end); err == nil {
+	if s.own, err = s.cur.ids(slices.Grow(s.own[:0], (end-begin)*idBytes), begin, end); err == nil {
 		s.have, s.need = s.differ.compare(s.own, s.r.g.ids, s.have, s.need)
 	}
 	return err
@@ -264,10 +266,10 @@ func (s *engine) compare(begin, end int) (err error) {
 func (s *engine) extras(begin, end int, skip *bool, lower *Bound) (done bool, err error) {
 	theirs := s.r.g.ids
 	n, count := end-begin, len(s.r.g.ids)/idBytes
-	if count > n || n > 2*count { // impossible, or hardly worth it
+	if count > n || n > count+count/2 { // impossible, or hardly worth it
 		return false, nil
 	}
-	if s.own, err = s.cur.ids(s.own[:0], begin, end); err != nil {
+	if s.own, err = s.cur.ids(slices.Grow(s.own[:0], n*idBytes), begin, end); err != nil {
 		return false, err
 	}
 	more := n - count // if theirs is a part of ours, in order

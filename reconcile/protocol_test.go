@@ -155,25 +155,27 @@ func TestTheDifferenceIsFound(t *testing.T) { rapid.Check(t, differenceIsFound) 
 
 func FuzzConversation(f *testing.F) { f.Fuzz(rapid.MakeFuzz(differenceIsFound)) }
 
-func TestEveryIndexSpeaksTheSameBytes(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		mine, theirs := twoSets(t)
-		if len(mine)+len(theirs) > 600 {
-			t.Skip("plain indexes are slow")
-		}
-		a, _ := NewVector(mine)
-		b, _ := NewVector(theirs)
-		limit := frameSizes.Draw(t, "frame")
-		one, err := converse(a, b, limit, limit, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		two, err := converse(plain(sorted(mine)), plain(sorted(theirs)), limit, limit, nil)
-		if err != nil || !slices.EqualFunc(one.messages, two.messages, slices.Equal) {
-			t.Fatalf("plain indexes say something else: %v", err)
-		}
-	})
+// backendsAgree compares what two backends say with what the plain indexes
+// say about the same sets.
+func backendsAgree(t *rapid.T) {
+	mine, theirs := twoSets(t)
+	if len(mine)+len(theirs) > 600 {
+		t.Skip("plain indexes are slow")
+	}
+	m, o := someOptions(t, "my"), someOptions(t, "their")
+	one, err := converseWith(someIndex(t, "mine", mine), someIndex(t, "theirs", theirs), m, o, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	two, err := converseWith(plain(sorted(mine)), plain(sorted(theirs)), m, o, nil)
+	if err != nil || !slices.EqualFunc(one.messages, two.messages, slices.Equal) {
+		t.Fatalf("plain indexes say something else: %v", err)
+	}
 }
+
+func TestBackendsSpeakTheSameBytes(t *testing.T) { rapid.Check(t, backendsAgree) }
+
+func FuzzBackends(f *testing.F) { f.Fuzz(rapid.MakeFuzz(backendsAgree)) }
 
 func TestItemsMayArriveBetweenRounds(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

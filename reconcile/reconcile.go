@@ -13,12 +13,18 @@
 //		msg, have, need, err = in.Step(answer)
 //	}
 //
-// Moving the records is the caller's work. So is bounding the number of
-// rounds: V1 lets a hostile responder answer for ever without progress.
+// Moving the records is the caller's work. A conversation that leads nowhere
+// ends with a *LimitError; see Options.
+//
+// An Index is what a side holds: a Vector is sealed, a Tree is written while
+// others read its Clones, NewRange, NewUnion and Filter make parts and
+// wholes of them, and five methods make an index of anything that is sorted.
+// Fingerprints of any range take O(1) in a Vector and O(log n) in a Tree, so
+// that the cost of a conversation is that of its difference.
 //
 // Nothing here starts a goroutine, takes a lock or reads a clock. What a
-// peer sends is parsed strictly: bytes that no honest implementation writes
-// are refused with a *MessageError.
+// peer sends is parsed strictly, and whole, before anything is done: bytes
+// that no honest implementation writes are refused with a *MessageError.
 package reconcile
 
 import (
@@ -107,12 +113,14 @@ func boundBetween(p, q *Item) Bound {
 	return b
 }
 
-// Index is a sorted, unchanging set of distinct items, read by position.
-// Vector and Tree are indexes in memory. Every error is the index's own
-// (its disk); it ends the call that met it and is returned as it is.
+// Index is a sorted, unchanging set of items with distinct IDs, read by
+// position. Vector and Tree are indexes in memory. Every error is the
+// index's own (its disk); it ends the call that met it and is returned as it
+// is.
 //
-// An index must not change during one call of Respond or during the life of
-// an Initiator. Between two Responds it may: the responder keeps no state.
+// An index must not change during one call of Respond or during a
+// conversation of an Initiator. Between two Responds it may: the responder
+// keeps no state.
 type Index interface {
 	// Len is the number of items.
 	Len() int
