@@ -91,7 +91,7 @@ so that "in sync" is something proven and never assumed.
 		}
 	}
 	group(groupStart, runsHere(newDemo(a)), newSpace(a), newJoin(a), runsHere(newUp(a)))
-	group(groupRecords, newPut(a), newAppend(a), newGet(a), newList(a), newRm(a), newConflicts(a), newHistory(a), newWatch(a))
+	group(groupRecords, newPut(a), newAppend(a), newGet(a), newList(a), newRm(a), newConflicts(a), newHistory(a), newWhy(a), newWatch(a))
 	group(groupMembers, newInvite(a), newMembers(a), newRevoke(a), newDevice(a), newForget(a))
 	group(groupRecords, newImport(a), newExport(a), newDump(a), newLoad(a))
 	group(groupReplica, newSync(a), newWait(a), newStatus(a), newVerify(a), runsHere(newPaths(a)))

@@ -7,8 +7,10 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 )
+
+// manWidth is how wide the lines of a page are that nothing fills.
+const manWidth = 72
 
 // newMan writes manual pages, for those who package the program.
 func newMan(a *app) *cobra.Command {
@@ -86,28 +88,18 @@ func manPage(c *cobra.Command) string {
 			}
 		}
 	}
-	flags := func(title string, set *pflag.FlagSet) {
-		if !set.HasAvailableFlags() {
+	flags := func(title, usages string) {
+		if usages == "" {
 			return
 		}
-		line(".SH %s", title)
-		set.VisitAll(func(f *pflag.Flag) {
-			if f.Hidden {
-				return
-			}
-			name, usage := pflag.UnquoteUsage(f)
-			head := `\fB` + manText("--"+f.Name) + `\fR`
-			if f.Shorthand != "" {
-				head = `\fB` + manText("-"+f.Shorthand) + `\fR, ` + head
-			}
-			if name != "" {
-				head += ` \fI` + manText(name) + `\fR`
-			}
-			line(".TP\n%s\n%s", head, manText(usage))
-		})
+		line(".SH %s\n.nf", title)
+		for l := range strings.Lines(usages) {
+			line("%s", manText(strings.TrimRight(l, "\n")))
+		}
+		line(".fi")
 	}
-	flags("OPTIONS", c.NonInheritedFlags())
-	flags("OPTIONS OF EVERY COMMAND", c.InheritedFlags())
+	flags("OPTIONS", c.NonInheritedFlags().FlagUsagesWrapped(manWidth))
+	flags("OPTIONS OF EVERY COMMAND", c.InheritedFlags().FlagUsagesWrapped(manWidth))
 	line(".SH EXIT STATUS\n0: done. 1: failed. 2: the command line cannot be meant. 3: done in part. 4: roots differ, or time is up.\nThe rest stand in docs/cli.md; any other code means failed.")
 	if c.HasParent() {
 		line(".SH SEE ALSO\n\\fB%s\\fR(1)", manText(manName(c.Parent())))

@@ -121,7 +121,7 @@ type stop struct{}
 
 func (stop) Error() string { return "stop" }
 
-// errStop ends a walk early; it never leaves this file.
+// errStop ends a walk early; it never leaves this room.
 var errStop error = stop{}
 
 // paths walks the path order where a query may select. A prefix is two
