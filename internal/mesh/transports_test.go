@@ -96,114 +96,120 @@ func TestAttemptTellsBothTransports(t *testing.T) {
 	}
 }
 
-func TestHeartbeatFindsTheDeadAndSparesTheQuiet(t *testing.T) {
+func TestHeartbeat(t *testing.T) {
 	overBoth(t, func(t *testing.T, transport string) {
-		fast := func(h *host) { h.pingIdle, h.pingAnswer = 100*time.Millisecond, 250*time.Millisecond }
-		var hosts [2]*host
-		for i := range hosts {
-			h, err := newHost(Options{Key: deviceKey(i + 1), Gate: everyone, Listen: []string{"127.0.0.1:0"},
-				Transports: []string{transport}, DialTimeout: time.Second, Logger: testLog(t)}, fast)
-			if err != nil {
-				t.Fatal(err)
-			}
-			hosts[i] = h
+		for name, test := range map[string]func(*testing.T, string){
+			"finds the dead and spares the quiet": findsTheDead,
+			"does not wait for silence when told": probes,
+			"does not take an upload for silence": sparesUploads,
+		} {
+			t.Run(name, func(t *testing.T) { t.Parallel(); test(t, transport) })
 		}
-		a, b := hosts[0], hosts[1]
-		defer mustClose(t, a, b)
-		b.Handle("echo", echo)
-		w := newWire(t, b.Addrs()[0])
-		defer w.close()
-		s, err := a.Open(within(t, 3*time.Second), b.Self(), []string{w.addr()}, "echo")
-		if err != nil {
-			t.Fatal(err)
-		}
-		mustEcho(t, s, []byte("x"))
-		time.Sleep(700 * time.Millisecond) // longer than a dead one is given
-		mustEcho(t, s, []byte("still"))
-		if p := a.Peers(); len(p) != 1 || p[0].RTT <= 0 || p[0].RTT > time.Second {
-			t.Fatalf("Peers() = %+v", p)
-		}
-		w.lost.Store(true)
-		start := time.Now()
-		if _, err := s.ReadFrame(); !errors.Is(err, ErrConnLost) {
-			t.Errorf("the stream ended with %v", err)
-		}
-		if took := time.Since(start); took > 3*time.Second {
-			t.Errorf("the dead connection stood for %v", took)
-		}
-		await(t, "both are rid of it", func() bool { return len(a.Peers())+len(b.Peers()) == 0 })
 	})
 }
 
-func TestProbeDoesNotWaitForSilence(t *testing.T) {
-	overBoth(t, func(t *testing.T, transport string) {
-		a, err := newHost(Options{Key: deviceKey(1), Gate: everyone, Transports: []string{transport}, DialTimeout: time.Second, Logger: testLog(t)},
-			func(h *host) { h.pingAnswer = 200 * time.Millisecond })
+func findsTheDead(t *testing.T, transport string) {
+	fast := func(h *host) { h.pingIdle, h.pingAnswer = 50*time.Millisecond, 200*time.Millisecond }
+	var hosts [2]*host
+	for i := range hosts {
+		h, err := newHost(Options{Key: deviceKey(i + 1), Gate: everyone, Listen: []string{"127.0.0.1:0"},
+			Transports: []string{transport}, DialTimeout: time.Second, Logger: testLog(t)}, fast)
 		if err != nil {
 			t.Fatal(err)
 		}
-		b := newTestHost(t, 2, everyone, []string{transport}, "127.0.0.1:0")
-		defer mustClose(t, a, b)
-		b.Handle("echo", echo)
-		w := newWire(t, b.Addrs()[0])
-		defer w.close()
-		s, err := a.Open(within(t, 3*time.Second), b.Self(), []string{w.addr()}, "echo")
-		if err != nil {
-			t.Fatal(err)
-		}
-		mustEcho(t, s, []byte("x"))
-		time.Sleep(200 * time.Millisecond) // for the heartbeat to have heard that
-		a.Probe()
-		time.Sleep(500 * time.Millisecond)
-		if len(a.Peers()) != 1 {
-			t.Fatal("a probe closed a connection that is alive")
-		}
-		w.lost.Store(true)
-		a.Probe()
-		await(t, "the dead connection is gone", func() bool { return len(a.Peers()) == 0 })
-	})
+		hosts[i] = h
+	}
+	a, b := hosts[0], hosts[1]
+	defer mustClose(t, a, b)
+	b.Handle("echo", echo)
+	w := newWire(t, b.Addrs()[0])
+	defer w.close()
+	s, err := a.Open(within(t, 3*time.Second), b.Self(), []string{w.addr()}, "echo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustEcho(t, s, []byte("x"))
+	time.Sleep(550 * time.Millisecond) // longer than a dead one is given
+	mustEcho(t, s, []byte("still"))
+	if p := a.Peers(); len(p) != 1 || p[0].RTT <= 0 || p[0].RTT > time.Second {
+		t.Fatalf("Peers() = %+v", p)
+	}
+	w.lost.Store(true)
+	start := time.Now()
+	if _, err := s.ReadFrame(); !errors.Is(err, ErrConnLost) {
+		t.Errorf("the stream ended with %v", err)
+	}
+	if took := time.Since(start); took > 3*time.Second {
+		t.Errorf("the dead connection stood for %v", took)
+	}
+	await(t, "both are rid of it", func() bool { return len(a.Peers())+len(b.Peers()) == 0 })
 }
 
-// TestUploadIsNotTakenForSilence fills a connection that only sends, towards a
+func probes(t *testing.T, transport string) {
+	a, err := newHost(Options{Key: deviceKey(1), Gate: everyone, Transports: []string{transport}, DialTimeout: time.Second, Logger: testLog(t)},
+		func(h *host) { h.pingAnswer = 150 * time.Millisecond })
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := newTestHost(t, 2, everyone, []string{transport}, "127.0.0.1:0")
+	defer mustClose(t, a, b)
+	b.Handle("echo", echo)
+	w := newWire(t, b.Addrs()[0])
+	defer w.close()
+	s, err := a.Open(within(t, 3*time.Second), b.Self(), []string{w.addr()}, "echo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustEcho(t, s, []byte("x"))
+	time.Sleep(150 * time.Millisecond) // for the heartbeat to have heard that
+	a.Probe()
+	time.Sleep(400 * time.Millisecond)
+	if len(a.Peers()) != 1 {
+		t.Fatal("a probe closed a connection that is alive")
+	}
+	w.lost.Store(true)
+	a.Probe()
+	await(t, "the dead connection is gone", func() bool { return len(a.Peers()) == 0 })
+}
+
+// sparesUploads fills a connection that only sends, towards a
 // peer that takes nothing from the stream.
-func TestUploadIsNotTakenForSilence(t *testing.T) {
-	overBoth(t, func(t *testing.T, transport string) {
-		fast := func(h *host) { h.pingIdle, h.pingAnswer = 100*time.Millisecond, 400*time.Millisecond }
-		a, err := newHost(Options{Key: deviceKey(1), Gate: everyone, Transports: []string{transport}, Logger: testLog(t)}, fast)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b := newTestHost(t, 2, everyone, []string{transport}, "127.0.0.1:0")
-		defer mustClose(t, a, b)
-		release := make(chan struct{})
-		got := make(chan error, 1)
-		b.Handle("slow", func(s Stream) {
-			defer s.Close()
-			<-release
-			for n := 0; ; n++ {
-				body, err := s.ReadFrame()
-				if err != nil || !bytes.Equal(body[:1], []byte{byte(n)}) {
-					if n == 200 {
-						err = nil
-					}
-					got <- err
-					return
+func sparesUploads(t *testing.T, transport string) {
+	fast := func(h *host) { h.pingIdle, h.pingAnswer = 50*time.Millisecond, 250*time.Millisecond }
+	a, err := newHost(Options{Key: deviceKey(1), Gate: everyone, Transports: []string{transport}, Logger: testLog(t)}, fast)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := newTestHost(t, 2, everyone, []string{transport}, "127.0.0.1:0")
+	defer mustClose(t, a, b)
+	release := make(chan struct{})
+	got := make(chan error, 1)
+	b.Handle("slow", func(s Stream) {
+		defer s.Close()
+		<-release
+		for n := 0; ; n++ {
+			body, err := s.ReadFrame()
+			if err != nil || !bytes.Equal(body[:1], []byte{byte(n)}) {
+				if n == 140 {
+					err = nil
 				}
+				got <- err
+				return
 			}
-		})
-		s := mustOpen(t, a, b, "slow")
-		go func() {
-			time.Sleep(1200 * time.Millisecond)
-			close(release)
-		}()
-		for n := range 200 {
-			if err := s.WriteFrame(bytes.Repeat([]byte{byte(n)}, defaultFrameBytes)); err != nil {
-				t.Fatal(fmt.Errorf("frame %d: %w", n, err))
-			}
-		}
-		s.CloseWrite()
-		if err := <-got; err != nil {
-			t.Error(err)
 		}
 	})
+	s := mustOpen(t, a, b, "slow")
+	go func() {
+		time.Sleep(700 * time.Millisecond)
+		close(release)
+	}()
+	for n := range 140 { // more than any window
+		if err := s.WriteFrame(bytes.Repeat([]byte{byte(n)}, defaultFrameBytes)); err != nil {
+			t.Fatal(fmt.Errorf("frame %d: %w", n, err))
+		}
+	}
+	s.CloseWrite()
+	if err := <-got; err != nil {
+		t.Error(err)
+	}
 }
