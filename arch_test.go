@@ -79,7 +79,7 @@ var plan = map[string]room{
 	"internal/webui": {may: []string{"bridge/httpapi"}},
 	"cmd/anabranch": {
 		may:  slices.Concat(ground, []string{".", "bridge/nostr", "bridge/peerkit", "bridge/httpapi", "internal/webui"}),
-		deps: []string{"github.com/spf13/cobra", "golang.org/x/term", "rsc.io/qr"}, // rsc.io/qr: tickets for cameras
+		deps: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term", "rsc.io/qr"}, // rsc.io/qr: tickets for cameras
 	},
 }
 

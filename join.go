@@ -303,7 +303,10 @@ func (r *Replica) answerJoin(ctx context.Context, device record.Key, remote stri
 		defer r.options.OnEvent(Event{Kind: Joined, Device: device, Space: s, Addr: remote, Words: t.Words(device)})
 	}
 	r.refreshReaders() // before the answer: the device may call at once
-	if addrs = append(addrs, remote); len(addrs) > 0 {
+	if info, ok := r.connection(device); ok && info.Transport != mesh.TCP {
+		addrs = append(addrs, remote) // a TCP caller's port is not where it listens
+	}
+	if len(addrs) > 0 {
 		if err := r.rememberAddrs(ctx, device, addrs); err != nil {
 			r.log.Warn("join: address not remembered", "err", err)
 		}

@@ -48,6 +48,10 @@ type Options struct {
 	Listen []string
 	// NoNetwork opens the store alone: nothing listens, nothing is dialled.
 	NoNetwork bool
+	// NoDiscovery neither looks for members on the local network nor lets
+	// them find this device there. Implied by Manual and by listening on
+	// loopback alone.
+	NoDiscovery bool
 	// Peers are addresses tried for every member whose address is unknown.
 	Peers []string
 	// FrameBytes bounds one frame, both ways. Default 128 KiB, least 4 KiB,

@@ -12,9 +12,11 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"anabranch/internal/mesh"
+	"anabranch/internal/store"
 	"anabranch/record"
 )
 
@@ -24,6 +26,7 @@ import (
 type peer struct {
 	device record.Key
 	wake   chan struct{} // cap 1
+	hurry  atomic.Bool   // something has changed: back-off is forgotten
 
 	mu      sync.Mutex // guards all below
 	agreed  map[record.SpaceID]agreement
@@ -32,6 +35,8 @@ type peer struct {
 	blocked time.Time // no sessions before this: the peer sent what is wrong for everyone
 	charges int
 	syncing int
+	heard   []heardAddr            // on the local network, newest first
+	serving map[record.SpaceID]int // sessions that the peer began
 }
 
 // agreement is the last time both sides held the same root.
@@ -115,7 +120,7 @@ func (r *Replica) tellConnections(before map[mesh.Key]mesh.PeerInfo) map[mesh.Ke
 func (r *Replica) peerLocked(device record.Key) *peer {
 	p := r.peers[device]
 	if p == nil {
-		p = &peer{device: device, agreed: map[record.SpaceID]agreement{}}
+		p = &peer{device: device, agreed: map[record.SpaceID]agreement{}, serving: map[record.SpaceID]int{}}
 		r.peers[device] = p
 	}
 	return p
@@ -142,7 +147,7 @@ func (p *peer) tended() bool {
 // connection, and at the anti-entropy interval.
 func (r *Replica) tendPeer(p *peer) {
 	var backoff time.Duration
-	var notBefore time.Time
+	var notBefore, last time.Time
 	var connected bool
 	for {
 		wait := time.Hour
@@ -150,6 +155,15 @@ func (r *Replica) tendPeer(p *peer) {
 		info, ok := r.connection(p.device)
 		if connected = ok; connected && !was {
 			backoff, notBefore = 0, time.Time{}
+			if r.yields(p.device) {
+				notBefore = time.Now().Add(greet) // the other side begins
+			}
+		}
+		if p.hurry.Swap(false) {
+			backoff, notBefore = 0, last.Add(wakeInterval)
+			if !connected && r.yields(p.device) {
+				notBefore = time.Now().Add(yield)
+			}
 		}
 		switch now := time.Now(); {
 		case r.options.Manual || !r.Online() || !r.isReader(p.device):
@@ -160,7 +174,8 @@ func (r *Replica) tendPeer(p *peer) {
 		case !connected && len(r.addrsOf(p.device)) == 0:
 		default:
 			next, err := r.syncDue(p, info)
-			notBefore = time.Now().Add(wakeInterval)
+			last = time.Now()
+			notBefore = last.Add(wakeInterval)
 			if err != nil {
 				backoff = min(max(2*backoff, redialLeast), redialMost)
 				notBefore = time.Now().Add(backoff/2 + rand.N(backoff))
@@ -200,7 +215,7 @@ func (r *Replica) syncDue(p *peer, info mesh.PeerInfo) (time.Duration, error) {
 		if err != nil {
 			return 0, err
 		}
-		if !shared {
+		if !shared || p.isServed(s.ID()) { // a session of the peer wakes us when it ends
 			continue
 		}
 		last := p.agreement(s.ID())
@@ -225,6 +240,19 @@ func (r *Replica) syncDue(p *peer, info mesh.PeerInfo) (time.Duration, error) {
 		}
 	}
 	return next, nil
+}
+
+// isServed reports whether a session that the peer began is going on.
+func (p *peer) isServed(id record.SpaceID) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.serving[id] > 0
+}
+
+func (p *peer) serve(id record.SpaceID, n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.serving[id] += n
 }
 
 func (p *peer) agreement(id record.SpaceID) agreement {
@@ -388,17 +416,13 @@ func (r *Replica) refreshReaders() {
 		if err != nil {
 			continue
 		}
-		state := view.State()
-		for _, g := range state.Members() {
-			if !g.Sealed && !readers[g.Device] && state.MayRead(g.Device) {
-				readers[g.Device] = true
-			}
-		}
+		maps.Copy(readers, readersOf(view))
 		view.Close()
 	}
 	r.mu.Lock()
 	before := r.readers
 	r.readers = readers
+	clear(r.known)
 	open := r.options.Clock().Unix() < r.inviting
 	r.mu.Unlock()
 	if r.host == nil {
@@ -411,6 +435,17 @@ func (r *Replica) refreshReaders() {
 			r.host.Disconnect(info.Key)
 		}
 	}
+}
+
+// readersOf are the devices that may read a space.
+func readersOf(view *store.Snapshot) map[record.Key]bool {
+	readers := map[record.Key]bool{}
+	for _, g := range view.State().Members() {
+		if !g.Sealed {
+			readers[g.Device] = true
+		}
+	}
+	return readers
 }
 
 func (r *Replica) isCalled(device record.Key) bool {
@@ -462,10 +497,16 @@ func (r *Replica) storedAddrs(device record.Key) []string {
 	return addrs
 }
 
-// addrsOf are the addresses to try for a device: those that are known, or
-// else those given with Options.Peers.
+// addrsOf are the addresses to try for a device: where it was heard on the
+// local network, those that are known, or else those of Options.Peers.
 func (r *Replica) addrsOf(device record.Key) []string {
-	if addrs := r.storedAddrs(device); len(addrs) > 0 {
+	addrs := r.peer(device).heardAddrs()
+	for _, a := range r.storedAddrs(device) {
+		if !slices.Contains(addrs, a) {
+			addrs = append(addrs, a)
+		}
+	}
+	if len(addrs) > 0 {
 		return addrs
 	}
 	return r.options.Peers

@@ -34,7 +34,11 @@ type Replica struct {
 	lives  chan struct{} // cap maxIncoming: a token per incoming session
 	joinMu sync.Mutex    // held while a ticket is being used
 
-	mu       sync.Mutex // guards all below
+	watch     *mesh.Watch     // nil if nobody looks around
+	discovery *mesh.Discovery // nil likewise
+
+	mu       sync.Mutex                        // guards all below
+	known    map[int64]map[mesh.Tag]record.Key // members' tags, by epoch
 	closed   bool
 	online   bool
 	readers  map[record.Key]bool // devices that may read some space here
@@ -114,6 +118,7 @@ func Open(ctx context.Context, dir string, o Options) (*Replica, error) {
 	r.mu.Unlock()
 	if r.host != nil {
 		r.wg.Go(r.tendPeers)
+		r.lookAround()
 	}
 	return r, nil
 }
@@ -178,6 +183,7 @@ func (r *Replica) Close() error {
 
 func (r *Replica) release() error {
 	var errs []error
+	r.stopLooking()
 	if r.host != nil {
 		errs = append(errs, r.host.Close())
 	}

@@ -31,7 +31,9 @@ type PeerStatus struct {
 	State     State
 	Reason    string // of Offline and Blocked
 	Addr      string // of the connection; empty if there is none
-	Inbound   bool   // the peer dialled us
+	Transport string // of the connection: "quic", "tcp"
+	RTT       time.Duration
+	Inbound   bool // the peer dialled us
 	AgreedAt  time.Time
 	AgreedOn  Root
 	Last      Report // the last session that ended well
@@ -137,13 +139,15 @@ func (s *Space) peerStatus(device record.Key, role record.Role, root Root) PeerS
 		last = before
 	}
 	out := PeerStatus{
-		Device:   device,
-		Role:     role,
-		Addr:     info.Addr,
-		Inbound:  info.Inbound,
-		AgreedAt: last.At,
-		AgreedOn: last.Root,
-		Last:     last.Report,
+		Device:    device,
+		Role:      role,
+		Addr:      info.Addr,
+		Inbound:   info.Inbound,
+		Transport: string(info.Transport),
+		RTT:       info.RTT,
+		AgreedAt:  last.At,
+		AgreedOn:  last.Root,
+		Last:      last.Report,
 	}
 	if p.lastErr != nil {
 		out.LastError, out.FailedAt = p.lastErr.Error(), p.failed

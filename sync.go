@@ -145,7 +145,12 @@ func (r *Replica) serveSync(stream mesh.Stream) {
 		return
 	}
 	p.count(+1)
-	defer p.count(-1)
+	p.serve(s.ID(), +1)
+	defer func() {
+		p.count(-1)
+		p.serve(s.ID(), -1)
+		r.wakePeers()
+	}()
 	_, err = s.converse(r.ctx, p, stream, first, func(view session.View) (*session.Session, error) {
 		return session.Accept(s.sessionOptions(device, hello.Nonce, view))
 	})
