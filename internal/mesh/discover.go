@@ -36,6 +36,7 @@ const (
 	answerSpread = 100 * time.Millisecond // not everyone answers at once
 	foundAgain   = 30 * time.Second       // before the same peer at the same address is reported anew
 	maxFound     = 256                    // remembered for that
+	maxForeign   = 9000                   // bytes of anybody's packet (RFC 6762 section 17); ours have maxPacket
 	perSource    = 10                     // packets of ours read from one address in a second
 	maxSources   = 64                     // addresses listened to in a second
 )
@@ -265,7 +266,7 @@ func (d *Discovery) noise(epoch int64, i int) Tag {
 
 // listen reads everything that is sent.
 func (d *Discovery) listen() {
-	b := make([]byte, maxPacket+1)
+	b := make([]byte, maxForeign)
 	for {
 		n, from, err := d.air.read(b)
 		select {

@@ -114,7 +114,7 @@ func TestStrangerLearnsNothingBeyondTheHandshake(t *testing.T) {
 					t.Errorf("a stranger was told %q", told)
 				}
 			}
-			if err == nil || !closedByGate(conn) {
+			if err == nil || !errors.Is(connError(conn, err), errGateClosed) {
 				t.Errorf("the connection was not closed by the gate: %v", err)
 			}
 		}

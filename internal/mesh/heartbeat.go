@@ -59,7 +59,9 @@ func (p quicPulse) rtt() time.Duration { return p.conn.ConnectionStats().Smoothe
 
 // ping sends an empty datagram: the peer's QUIC acknowledges it, and nobody
 // else there hears of it.
-func (p quicPulse) ping(*host) { _ = p.conn.SendDatagram(nil) }
+func (p quicPulse) ping(h *host) {
+	h.background(func() { _ = p.conn.SendDatagram(nil) }) // it waits where datagrams queue up
+}
 
 type tcpPulse struct{ conn *tcpConn }
 
@@ -128,13 +130,13 @@ func (h *host) feel(conn network.Conn, b *beat, now time.Time, at bool) {
 	default:
 		return
 	}
+	b.since = now
 	if b.misses == pingMisses {
 		h.log.Info("connection is dead", "addr", addrOf(conn.RemoteMultiaddr()), "transport", transportOf(conn.RemoteMultiaddr()))
 		h.background(func() { _ = conn.Close() })
 		return
 	}
 	b.misses++
-	b.since = now
 	p.ping(h)
 }
 

@@ -363,7 +363,7 @@ func TestManyStreamsShareOneConnection(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		if p := a.Peers(); len(p) != 1 || p[0].Key != b.Self() {
+		if p := a.Peers(); len(p) != 1 || p[0].Key != b.Self() || p[0].Transport == "" {
 			t.Errorf("Peers() = %v", p)
 		}
 	})

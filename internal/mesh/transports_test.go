@@ -39,9 +39,16 @@ func TestQUICIsPreferredAndTheOtherGoes(t *testing.T) {
 	defer mustClose(t, a, b)
 	a.Handle("echo", echo) // for a's gate to admit b at any time
 	b.Handle("echo", echo)
-	mustOpen(t, a, b, "echo").Close()
-	if p := a.Peers(); len(p) != 1 || p[0].Transport != QUIC {
-		t.Fatalf("Peers() = %+v", p)
+	for try := 0; ; try++ { // a busy machine may give TCP the race
+		mustOpen(t, a, b, "echo").Close()
+		p := a.Peers()
+		if len(p) == 1 && p[0].Transport == QUIC {
+			break
+		}
+		if try == 3 {
+			t.Fatalf("Peers() = %+v", p)
+		}
+		a.Disconnect(b.Self())
 	}
 	// A second connection as if both dials had succeeded at once.
 	id, err := idOf(b.Self())
