@@ -36,6 +36,7 @@ const (
 	maxHeldBytes = 1 << 20    // and their bytes
 	maxHot       = 4096       // rumors being mongered
 	maxShunned   = 256        // peers kept out after a charge
+	spareActive  = 2          // neighbours taken beyond those sought
 	walkPassive  = 3          // the step at which a walk leaves a key in a passive view
 	shuffleLive  = 3          // own neighbours in a shuffle
 	shuffleIdle  = 4          // passive keys in a shuffle

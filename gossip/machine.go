@@ -71,9 +71,9 @@ type Options struct {
 	// Round is the time between contacts in the modes Push, Pull and
 	// PushPull, at multiples of it. Default 1s.
 	Round time.Duration
-	// Counter is how many contacts may prove useless before a replica no
-	// longer mongers a rumor; in Pull, how many rounds in a row. 0 means
-	// that it mongers until the rumor leaves the cache.
+	// Counter is after how many useless contacts a replica no longer mongers
+	// a rumor; in Pull and PushPull, after how many useless rounds in a row.
+	// 0 means that it mongers until the rumor leaves the cache.
 	Counter int
 }
 
@@ -136,7 +136,7 @@ type Machine struct {
 	seen     memory
 	cache    cache
 	open     map[ID]*candidate // delivered or held, not judged for good
-	held     fifo[aged]        // undecided ones, by age; some are judged meanwhile
+	held     fifo[waiting]     // undecided ones, by age; some are judged meanwhile
 	accounts map[Peer]account
 
 	members []Peer
@@ -269,14 +269,14 @@ func (m *Machine) Next() time.Duration {
 func (m *Machine) keepHouse() {
 	m.cache.expire(m.now - m.o.CacheAge)
 	for m.held.len() > 0 && m.held.first().at < m.now-holdTime {
-		id := m.held.pop().id
-		if c := m.open[id]; c != nil && c.held && c.at < m.now-holdTime {
+		w := m.held.pop()
+		if c := m.open[w.id]; c != nil && c.held && c.at == w.at {
 			m.stats.Dropped++
 			m.close(c)
 		}
 	}
 	m.hot = slices.DeleteFunc(m.hot, func(h *hot) bool {
-		if _, ok := m.cache.byID[h.id]; ok {
+		if m.cache.byID[h.id] != nil {
 			return false
 		}
 		delete(m.hotByID, h.id)

@@ -33,29 +33,26 @@ func (m *memory) add(id ID) {
 type cache struct {
 	most  int
 	bytes int
-	byID  map[ID]cached
-	queue fifo[aged]
+	byID  map[ID]*cached
+	queue fifo[*cached]
 }
 
 type cached struct {
 	rumor Rumor
 	hops  uint8 // links it crossed to come here
-}
-
-type aged struct {
-	id ID
-	at time.Duration
+	at    time.Duration
 }
 
 func (c *cache) put(now time.Duration, r Rumor, hops uint8) {
-	if _, ok := c.byID[r.ID]; ok {
+	if c.byID[r.ID] != nil {
 		return
 	}
 	if c.byID == nil {
-		c.byID = make(map[ID]cached)
+		c.byID = make(map[ID]*cached)
 	}
-	c.byID[r.ID] = cached{r, hops}
-	c.queue.push(aged{r.ID, now})
+	e := &cached{r, hops, now}
+	c.byID[r.ID] = e
+	c.queue.push(e)
 	c.bytes += r.bytes()
 	for c.bytes > c.most {
 		c.drop()
@@ -63,9 +60,9 @@ func (c *cache) put(now time.Duration, r Rumor, hops uint8) {
 }
 
 func (c *cache) drop() {
-	id := c.queue.pop().id
-	c.bytes -= c.byID[id].rumor.bytes()
-	delete(c.byID, id)
+	e := c.queue.pop()
+	c.bytes -= e.rumor.bytes()
+	delete(c.byID, e.rumor.ID)
 }
 
 // expire drops what came before the time.
@@ -81,9 +78,9 @@ type fifo[T any] struct {
 	head  int
 }
 
-func (q *fifo[T]) len() int  { return len(q.items) - q.head }
-func (q *fifo[T]) first() *T { return &q.items[q.head] }
-func (q *fifo[T]) push(v T)  { q.items = append(q.items, v) }
+func (q *fifo[T]) len() int { return len(q.items) - q.head }
+func (q *fifo[T]) first() T { return q.items[q.head] }
+func (q *fifo[T]) push(v T) { q.items = append(q.items, v) }
 
 func (q *fifo[T]) pop() T {
 	v := q.items[q.head]

@@ -8,9 +8,9 @@ import (
 // hot is a rumor that this replica mongers.
 type hot struct {
 	id      ID
-	useless int  // contacts that proved useless; in Pull, rounds in a row
-	needed  bool // by somebody, this round (Pull)
-	idle    bool // somebody came and did not need it, this round (Pull)
+	useless int  // contacts that proved useless; where others ask, rounds in a row
+	needed  bool // by somebody, this round
+	idle    bool // somebody had it already, this round
 }
 
 // heat starts mongering a rumor.
@@ -39,7 +39,7 @@ func (m *Machine) nextRound() {
 
 // round contacts one partner.
 func (m *Machine) round() {
-	if m.o.Mode == Pull {
+	if m.o.Mode != Push {
 		m.weigh()
 	}
 	if m.o.Mode == Push && len(m.hot) == 0 {
@@ -56,8 +56,10 @@ func (m *Machine) round() {
 	m.say(p, msg)
 }
 
-// weigh ends a round of Pull: a rumor that nobody needed who came is one
-// round nearer to its end, and one that somebody needed starts afresh.
+// weigh ends a round of Pull and PushPull, in which there may be many
+// contacts: a rumor that was met and that nobody needed is one round nearer to
+// its end, and one that somebody needed starts afresh (Demers et al., note to
+// table 3). In Push, with one contact a round, useless ones just add up.
 func (m *Machine) weigh() {
 	for _, h := range slices.Clone(m.hot) {
 		switch {
@@ -127,7 +129,7 @@ func (m *Machine) offered(p Peer, ids []ID, ask bool) {
 			// Both have it hot: the partner need not be offered it.
 			if h := m.hotByID[id]; h != nil && ask && m.o.Mode == PushPull {
 				m.stats.Offered++
-				m.useless(h)
+				h.idle = true
 			}
 		case m.open[id] == nil && m.fetching[id] <= m.now:
 			if m.fetching == nil {
@@ -159,8 +161,8 @@ func (m *Machine) replied(p Peer, wanted, known []ID) {
 		return
 	}
 	for _, id := range wanted {
-		have, ok := m.cache.byID[id]
-		if !ok {
+		have := m.cache.byID[id]
+		if have == nil {
 			continue
 		}
 		if h := m.hotByID[id]; h != nil {
@@ -171,7 +173,7 @@ func (m *Machine) replied(p Peer, wanted, known []ID) {
 	for _, id := range known {
 		switch h := m.hotByID[id]; {
 		case h == nil:
-		case m.o.Mode == Pull:
+		case m.o.Mode != Push:
 			h.idle = true
 		default:
 			m.useless(h)

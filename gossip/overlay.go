@@ -81,6 +81,16 @@ func (m *Machine) capacity() int {
 	return m.o.ActivePeers
 }
 
+// room is how many neighbours are taken at most. It is above what is sought,
+// so that who lacks one finds one: nearly all have the full number then, and
+// a crash of many leaves fewer alone.
+func (m *Machine) room() int {
+	if c := m.capacity(); c < m.o.MeshPeers {
+		return min(c+spareActive, m.o.MeshPeers)
+	}
+	return max(m.o.MeshPeers, m.o.ActivePeers)
+}
+
 func (m *Machine) isMember(p Peer) bool {
 	if p == m.o.Self {
 		return false
@@ -279,7 +289,7 @@ func (m *Machine) activate(l *link) {
 	if l.state == active {
 		return
 	}
-	if n := m.count(active); n >= m.capacity() {
+	if m.count(active) >= m.room() {
 		m.evict()
 	}
 	l.state, l.until, l.urgent = active, never, false
@@ -290,8 +300,7 @@ func (m *Machine) activate(l *link) {
 	// What is spreading just now may have passed the new neighbour by.
 	q := &m.cache.queue
 	for i := len(q.items) - 1; i >= q.head && q.items[i].at >= m.now-housekeeping && len(l.lazy) < MaxIDs; i-- {
-		c := m.cache.byID[q.items[i].id]
-		m.lazily(l, news{c.rumor.ID, min(c.hops, 254) + 1})
+		m.lazily(l, news{q.items[i].rumor.ID, min(q.items[i].hops, 254) + 1})
 	}
 }
 
@@ -321,7 +330,7 @@ func (m *Machine) rest(l *link) {
 // trim lets one neighbour go where more peers than a mesh takes are known by
 // now.
 func (m *Machine) trim() {
-	if m.count(active) > m.capacity() {
+	if m.count(active) > m.room() {
 		m.evict()
 	}
 }

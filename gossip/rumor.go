@@ -18,6 +18,12 @@ type candidate struct {
 	held  bool // the verdict was Undecided
 }
 
+// waiting is a held rumor's place in the order of age.
+type waiting struct {
+	id ID
+	at time.Duration
+}
+
 // version is one peer's content for an ID.
 type version struct {
 	rumor Rumor
@@ -134,7 +140,7 @@ func same(a, b Rumor) bool { return a.Size == b.Size && bytes.Equal(a.Payload, b
 // duplicate takes a copy of what is known.
 func (m *Machine) duplicate(l *link, r Rumor) {
 	m.stats.Duplicates++
-	if have, ok := m.cache.byID[r.ID]; ok && !same(have.rumor, r) {
+	if have := m.cache.byID[r.ID]; have != nil && !same(have.rumor, r) {
 		m.charge(l.peer, Conflict, r.ID)
 		return
 	}
@@ -226,7 +232,7 @@ func (m *Machine) hold(c *candidate) {
 		return
 	}
 	c.held, c.at = true, m.now
-	m.held.push(aged{c.rumor.ID, m.now})
+	m.held.push(waiting{c.rumor.ID, m.now})
 	m.tally(c.from, func(a *account) {
 		a.open--
 		a.held++

@@ -179,8 +179,8 @@ func (m *Machine) grafted(l *link, ids []ID) {
 		l.eager = true
 	}
 	for _, id := range ids {
-		have, ok := m.cache.byID[id]
-		if !ok {
+		have := m.cache.byID[id]
+		if have == nil {
 			continue // a session will bring it
 		}
 		l.unlazy(id)

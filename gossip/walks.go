@@ -63,7 +63,7 @@ func (m *Machine) correct(l *link) {
 // asked answers a peer that would be a neighbour.
 func (m *Machine) asked(l *link, msg *message) {
 	join := msg.kind == JoinFrame
-	room := m.count(active) < m.capacity()
+	room := m.count(active) < m.room()
 	if !m.isMember(l.peer) || l.state != active && !join && !msg.flag && !room {
 		m.say(l.peer, message{kind: DeclineFrame})
 		m.remember(l.peer)

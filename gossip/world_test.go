@@ -28,12 +28,14 @@ type world struct {
 	judge  func(i int32, d gossip.Deliver) gossip.Verdict                          // default: Accepted
 	carry  func(from, to int32, frame []byte) []byte                               // default: as it is; nil: lost
 	near   func(from, to int32) time.Duration                                      // default: 10–50 ms, by pair
+	refuse func(from, to int32) bool                                               // a Connect fails
 	onSend func(from, to int32, frame []byte)                                      // sees what is sent
 	got    func(i int32, id gossip.ID, verdict gossip.Verdict, now time.Duration)  // sees verdicts
 	log    func(i int32, in gossip.Input, outs []gossip.Output, now time.Duration) // sees everything
 	down   func(i int32) time.Duration                                             // how long its neighbours take to see a crash
 
 	events  int
+	rumors  int
 	trace   uint64
 	charges map[[2]int32][]gossip.Reason
 	missed  int
@@ -106,7 +108,7 @@ func (w *world) push(e event) {
 	w.heap = append(w.heap, e)
 	h := w.heap
 	for i := len(h) - 1; i > 0; {
-		up := (i - 1) / 2
+		up := (i - 1) / 4
 		if !before(&h[i], &h[up]) {
 			break
 		}
@@ -125,18 +127,17 @@ func (w *world) pop() event {
 	h = h[:n]
 	w.heap = h
 	for i := 0; ; {
-		down := 2*i + 1
-		if down >= n {
+		least := i
+		for down := 4*i + 1; down <= 4*i+4 && down < n; down++ {
+			if before(&h[down], &h[least]) {
+				least = down
+			}
+		}
+		if least == i {
 			return e
 		}
-		if down+1 < n && before(&h[down+1], &h[down]) {
-			down++
-		}
-		if !before(&h[down], &h[i]) {
-			return e
-		}
-		h[i], h[down] = h[down], h[i]
-		i = down
+		h[i], h[least] = h[least], h[i]
+		i = least
 	}
 }
 
@@ -244,7 +245,7 @@ func (w *world) send(from, to int32, frame []byte) {
 func pairOf(a, b int32) [2]int32 { return [2]int32{min(a, b), max(a, b)} }
 
 func (w *world) connect(from, to int32) {
-	if w.nodes[to].dead {
+	if w.nodes[to].dead || w.refuse != nil && w.refuse(from, to) {
 		w.push(event{at: w.now + time.Second, to: from, from: to, kind: downEvent})
 		return
 	}
@@ -302,6 +303,12 @@ func rumor(k, size int) gossip.Rumor {
 	}
 	copy(r.Payload, r.ID[:])
 	return r
+}
+
+// rumor is the next of the world.
+func (w *world) rumor(size int) gossip.Rumor {
+	w.rumors++
+	return rumor(1000+w.rumors, size)
 }
 
 // total sums what all machines did.
