@@ -1,0 +1,158 @@
+package text
+
+import "anabranch/crdt"
+
+// A burst is the local edits that were not flushed yet. Their characters are
+// in the document, which knows all about them; only claims are noted.
+type burst struct {
+	first  uint32 // number of its first character; 0: none
+	claims []claim
+}
+
+func (b *burst) open(number uint32) {
+	if b.first == 0 {
+		b.first = number
+	}
+}
+
+func (b *burst) isOpen() bool { return b.first > 0 || len(b.claims) > 0 }
+
+// claim notes a claim, joined with the one before where one goes on from the
+// other.
+func (b *burst) claim(c claim) {
+	b.claims = joinClaim(b.claims, c, 0)
+}
+
+// joinClaim appends c to claims, or joins it with the last one that is not
+// below from.
+func joinClaim(claims []claim, c claim, from int) []claim {
+	if k := len(claims) - 1; k >= from && claims[k].clen == c.clen {
+		last := &claims[k]
+		if c.id+id(c.n) == last.id {
+			last.id, last.n = c.id, last.n+c.n
+			return claims
+		}
+		if last.id+id(last.n) == c.id {
+			last.n += c.n
+			return claims
+		}
+	}
+	return append(claims, c)
+}
+
+// Draft encodes the edits since the last Flush without closing the burst: what
+// to write down so that a crash does not lose them. limit is as for Flush.
+func (d *Doc) Draft(limit int) [][]byte {
+	if !d.burst.isOpen() {
+		return nil
+	}
+	own := d.laneOf(d.own)
+	var runs []run
+	if d.burst.first > 0 {
+		runs = d.runs(own, d.burst.first, d.lanes[own].next)
+	}
+	return d.deltas(own, runs, normal(append([]claim(nil), d.burst.claims...)), limit)
+}
+
+// Flush closes the burst of local edits and returns it as deltas of the
+// document's lane, in order; none if nothing was edited. Each takes at most
+// about limit bytes before it is deflated, or MaxDelta if limit is 0 or less.
+func (d *Doc) Flush(limit int) [][]byte {
+	out := d.Draft(limit)
+	d.burst.first, d.burst.claims = 0, d.burst.claims[:0]
+	return out
+}
+
+// Since returns deltas that bring another document to at least this one's
+// state, when it has the characters in version: the characters that are not in
+// it, and all that is known of deletions, which versions do not speak of.
+func (d *Doc) Since(version crdt.Context) []Delta {
+	d.inflateDead()
+	claims := make([][]claim, len(d.lanes))
+	for k := d.first; k >= 0; k = d.leaves[k].next {
+		l := d.leaves[k]
+		for i := range l.spans[:l.n] {
+			if s := &l.spans[i]; s.clen > 1 {
+				claims[s.id.lane()] = append(claims[s.id.lane()], claim{s.id, s.n, s.clen})
+			}
+		}
+	}
+	var out []Delta
+	for i, l := range d.lanes {
+		var runs []run
+		if from := version.Next(l.name); from < l.next {
+			runs = d.runs(i, from, l.next)
+		}
+		for _, body := range d.deltas(i, runs, normal(claims[i]), 0) {
+			out = append(out, Delta{Lane: l.name, Body: body})
+		}
+	}
+	return out
+}
+
+// Delta is an encoded delta and the lane that it is to be applied for.
+type Delta struct {
+	Lane uint64
+	Body []byte
+}
+
+// runs are the maximal runs of a lane's numbers [from, to).
+func (d *Doc) runs(lane int, from, to uint32) []run {
+	var out []run
+	for from < to {
+		l, i, off := d.locate(makeID(lane, from))
+		r := l.spans[i].run(off, to-from)
+		from += r.n
+		if k := len(out) - 1; k >= 0 && !r.left && r.parent == r.id-1 {
+			out[k].n += r.n
+		} else {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// What a run or a claim takes at most, about, when another lane is named.
+const partBytes = 32
+
+// deltas encodes runs and claims in as many deltas as the limit asks for.
+func (d *Doc) deltas(own int, runs []run, claims []claim, limit int) [][]byte {
+	if limit <= 0 || limit > MaxDelta*7/8 {
+		limit = MaxDelta * 7 / 8
+	}
+	limit = max(limit, 2*partBytes)
+	var out [][]byte
+	for len(runs) > 0 || len(claims) > 0 {
+		var part []run
+		var text []byte
+		size := 0
+		for len(runs) > 0 && size+2*partBytes <= limit {
+			r := &runs[0]
+			fits := uint32(limit-size-partBytes) / 4
+			if !d.wide {
+				fits *= 4
+			}
+			take := *r
+			take.n = min(r.n, max(fits, 1))
+			text = d.read(text, take.id, take.n)
+			part = append(part, take)
+			size = len(part)*partBytes + len(text)
+			if take.n == r.n {
+				runs = runs[1:]
+				continue
+			}
+			*r = run{id: r.id + id(take.n), parent: r.id + id(take.n) - 1, n: r.n - take.n}
+			break
+		}
+		k := 0
+		if len(runs) == 0 {
+			k = min(len(claims), max(limit-size, 0)/partBytes)
+			if len(part) == 0 {
+				k = max(k, min(1, len(claims)))
+			}
+		}
+		out = append(out, d.encode(own, part, claims[:k], text))
+		claims = claims[k:]
+	}
+	return out
+}

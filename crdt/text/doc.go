@@ -1,0 +1,2 @@
+// Package text is collaborative plain text.
+package text

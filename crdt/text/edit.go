@@ -1,0 +1,113 @@
+package text
+
+import "anabranch/crdt"
+
+// Insert types a text so that its first rune has position pos. It is the
+// document's own edit: Draft and Flush make a delta of it.
+//
+// The error is a *RangeError when there is no such position, ErrNotUTF8, or
+// ErrReadOnly for a document without a lane; nothing is changed then.
+func (d *Doc) Insert(pos int, s string) error {
+	n, ascii, ok := checkText(s)
+	switch {
+	case d.own == 0:
+		return ErrReadOnly
+	case !ok:
+		return ErrNotUTF8
+	case pos < 0 || pos > int(d.length):
+		return &RangeError{Begin: pos, End: pos, Length: int(d.length)}
+	case n == 0:
+		return nil
+	}
+	if d.mine < 0 {
+		d.laneOf(d.own)
+	}
+	in := d.lanes[d.mine]
+	if n > int(crdt.MaxNumber-in.next) {
+		return ErrFull
+	}
+	d.burst.open(in.next)
+	run := span{id: makeID(d.mine, in.next), n: uint32(n), clen: 1}
+
+	at := spot{l: d.leaves[d.first]}
+	if pos > 0 {
+		l, i, off := d.seek(uint32(pos - 1))
+		at = spot{l, i, off + 1}
+		run.ol = l.spans[i].id + id(off)
+	}
+	if y, ol, _ := d.upcoming(at); y != 0 && ol == run.ol {
+		run.rp = y
+	}
+	in.grow(in.next + uint32(n) - 1)
+	write(in, in.next, s, ascii)
+	in.next += uint32(n)
+	d.wide = d.wide || !ascii
+	l, i := d.insert(at, run)
+	if c := &d.cur; pos > 0 && c.splits == d.splits && l == c.l {
+		for ; c.i < i; c.i++ {
+			c.before += l.spans[c.i].visible()
+		}
+	} else {
+		c.l = nil
+	}
+	if d.watch != nil {
+		d.watch(Patch{Pos: pos, Text: s, Lane: d.own, Local: true})
+	}
+	return nil
+}
+
+// Delete removes n runes from position pos on. The error is a *RangeError or
+// ErrReadOnly; nothing is changed then.
+func (d *Doc) Delete(pos, n int) error {
+	switch {
+	case d.own == 0:
+		return ErrReadOnly
+	case pos < 0 || n < 0 || n > int(d.length) || pos > int(d.length)-n:
+		return &RangeError{Begin: pos, End: pos + n, Length: int(d.length)}
+	case n == 0:
+		return nil
+	}
+	for left := uint32(n); left > 0; {
+		l, i, off := d.seek(uint32(pos))
+		s := &l.spans[i]
+		k := min(left, s.n-off)
+		to := s.clen + 1
+		d.burst.claim(claim{s.id + id(off), k, to})
+		c := &d.cur
+		l, i = d.mark(l, i, off, k, to)
+		if c.splits == d.splits {
+			c.i, c.before = i, c.before+off
+		} else {
+			c.l = nil
+		}
+		left -= k
+	}
+	if d.watch != nil {
+		d.watch(Patch{Pos: pos, Delete: n, Lane: d.own, Local: true})
+	}
+	return nil
+}
+
+// seek finds the visible character at pos and moves the cursor to its span.
+func (d *Doc) seek(pos uint32) (*leaf, int, uint32) {
+	c := &d.cur
+	if c.l == nil || c.splits != d.splits || pos < c.start || pos-c.start >= c.l.visible {
+		l, start := d.descend(pos)
+		*c = cursor{l: l, start: start, splits: d.splits}
+	}
+	l, rel, i, before := c.l, pos-c.start, c.i, c.before
+	for rel < before {
+		i--
+		before -= l.spans[i].visible()
+	}
+	for {
+		v := l.spans[i].visible()
+		if rel < before+v {
+			break
+		}
+		before += v
+		i++
+	}
+	c.i, c.before = i, before
+	return l, i, rel - before
+}
