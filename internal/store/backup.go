@@ -33,6 +33,7 @@ func (s *Store) Backup(ctx context.Context, dir string, progress func(rows uint6
 	}
 	o := s.options
 	o.noSync = true // one flush at the end covers all of it
+	o.spaceRetry = -1
 	to, err := openDisk(dir, o)
 	if err != nil {
 		return fmt.Errorf("backup to %s: %w", dir, refused(err))

@@ -2,6 +2,9 @@ package store
 
 import (
 	"context"
+	"fmt"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"anabranch/record"
@@ -13,7 +16,12 @@ type request struct {
 	ctx   context.Context
 	bytes int
 	run   func(*commit) error
-	done  chan error // cap 1: publishLoop never waits for a caller
+	done  chan error  // cap 1: publishLoop never waits for a caller
+	taken atomic.Bool // by the committer, or by a caller who did not wait for it
+
+	// adds says that run makes the store larger, and is refused when the disk
+	// is nearly full.
+	adds bool
 
 	// drafts says that run reads no row that hangs on a signature, so that
 	// those of the requests before it need not be there yet.
@@ -21,30 +29,56 @@ type request struct {
 }
 
 // do hands a request to the committer and waits until it is durable. When ctx
-// ends first the outcome is not known.
+// ends first the outcome is not known. When the disk is full the error wraps
+// ErrFull, and says so if the outcome is not known.
 func (s *Store) do(ctx context.Context, bytes int, run func(*commit) error) error {
 	return s.ask(&request{ctx: ctx, bytes: bytes, run: run, done: make(chan error, 1)})
 }
 
+// add is do for a request that makes the store larger.
+func (s *Store) add(ctx context.Context, bytes int, run func(*commit) error) error {
+	return s.ask(&request{ctx: ctx, bytes: bytes, run: run, done: make(chan error, 1), adds: true})
+}
+
 func (s *Store) ask(r *request) error {
-	ctx := r.ctx
-	if err := s.refusal(); err != nil {
+	wait, err := s.post(r)
+	if err != nil {
 		return err
 	}
+	return wait()
+}
+
+// post hands a request to the committer; wait returns when it is durable.
+func (s *Store) post(r *request) (wait func() error, err error) {
+	if err := s.refusal(); err != nil {
+		return nil, err
+	}
+	full := s.engine.full()
 	select {
 	case s.requests <- r:
-	case <-ctx.Done():
-		return ctx.Err()
+		return func() error { return s.await(r, full) }, nil
+	case <-r.ctx.Done():
+		return nil, r.ctx.Err()
 	case <-s.stopped:
-		return ErrClosed
+		return nil, ErrClosed
 	case <-s.engine.failed():
-		return s.engine.failure()
+		return nil, s.engine.failure()
+	case <-full:
+		return nil, s.shortage()
 	}
+}
+
+func (s *Store) await(r *request, full <-chan struct{}) error {
 	select {
 	case err := <-r.done:
 		return err
-	case <-ctx.Done():
-		return ctx.Err()
+	case <-r.ctx.Done():
+		return r.ctx.Err()
+	case <-full:
+		if r.taken.CompareAndSwap(false, true) {
+			return s.shortage()
+		}
+		return fmt.Errorf("%w; this write may still happen then", s.shortage())
 	case <-s.engine.failed():
 		return s.engine.failure()
 	case <-s.stopped:
@@ -61,7 +95,37 @@ func (s *Store) refusal() error {
 	if s.closed.Load() {
 		return ErrClosed
 	}
-	return s.engine.failure()
+	if err := s.engine.failure(); err != nil {
+		return err
+	}
+	return s.engine.shortage()
+}
+
+// shortage is why a write was refused when the disk was full a moment ago.
+func (s *Store) shortage() error {
+	if err := s.engine.shortage(); err != nil {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrFull, syscall.ENOSPC)
+}
+
+// reserve is the error of requests that add something while the disk is
+// nearly full. It looks a few times a second.
+func (s *Store) reserve(now time.Time) error {
+	if now.Sub(s.looked) < reserveEvery {
+		return s.nearlyFull
+	}
+	s.looked, s.nearlyFull = now, s.belowReserve()
+	return s.nearlyFull
+}
+
+func (s *Store) belowReserve() error {
+	free, ok := s.engine.free()
+	if !ok || s.options.ReserveBytes < 0 || free >= uint64(s.options.ReserveBytes) {
+		return nil
+	}
+	return fmt.Errorf("%w: %d MiB are free, %d are kept for compaction: %w",
+		ErrFull, free>>20, s.options.ReserveBytes>>20, syscall.ENOSPC)
 }
 
 // commitLoop is the committer. It ends when Close is called, or never if a
@@ -85,6 +149,9 @@ func (s *Store) commitLoop() {
 		case first := <-s.requests:
 			group = s.gather(first)
 		case <-tidy.C:
+			if s.engine.shortage() != nil {
+				continue
+			}
 			group = []*request{s.tidy()}
 		}
 		c := s.build(group)
@@ -169,11 +236,19 @@ func (s *Store) gather(first *request) []*request {
 func (s *Store) build(group []*request) *commit {
 	c := newCommit(s)
 	c.group, c.answers = group, make([]error, len(group))
+	reserve := s.reserve(time.Now())
 	for i, r := range group {
 		if !r.drafts {
 			c.sign()
 		}
-		if c.answers[i] = r.ctx.Err(); c.answers[i] == nil {
+		switch err := r.ctx.Err(); {
+		case err != nil:
+			c.answers[i] = err
+		case !r.taken.CompareAndSwap(false, true):
+			c.answers[i] = ErrFull // its caller was told so
+		case r.adds && reserve != nil:
+			c.answers[i] = reserve
+		default:
 			c.answers[i] = c.apply(r.run)
 		}
 	}

@@ -14,7 +14,9 @@
 //
 // # Failure
 //
-// The first write that the disk refuses ends the store: Failed is closed,
+// While the disk is full, methods that write return ErrFull and reads go on;
+// when there is space, so does writing. The first other error of a write ends
+// the store: Failed is closed,
 // every method that writes returns ErrFailed at once, reads go on where the
 // engine below allows it, and nothing exits or panics. Opening the store
 // again is the way on. Damaged bytes are an error that wraps ErrDamaged,

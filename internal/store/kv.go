@@ -36,6 +36,14 @@ type engine interface {
 	failed() <-chan struct{}
 	// failure is the error behind failed, nil before.
 	failure() error
+	// full is closed while writes wait for space on the disk, or the next time
+	// that they have to; shortage is the reason, nil while none waits. What
+	// waits goes on by itself, or ends in a failure at giveUp.
+	full() <-chan struct{}
+	shortage() error
+	giveUp()
+	// free is the space on the disk, false when that is not known.
+	free() (bytes uint64, ok bool)
 	close() error
 }
 

@@ -1,10 +1,13 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"sync"
+	"syscall"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -12,22 +15,96 @@ import (
 // latch remembers the first failed write. Pebble answers many of those by
 // ending the process or by panicking inside a lock, so it never gets to see
 // one: the failing call, and every write after it, blocks for ever.
+//
+// A full disk is no failure. The call waits inside the latch and is made
+// again until there is space; full says so meanwhile.
 type latch struct {
 	once sync.Once
 	done chan struct{}
 	err  error // set before done is closed
+
+	retry time.Duration // between two attempts on a full disk; negative: it is a failure
+
+	mu      sync.Mutex    // guards what follows
+	waiting int           // calls that wait for space
+	short   error         // why, nil while none waits
+	isFull  chan struct{} // closed while calls wait; a new one afterwards
 }
 
-func newLatch() *latch { return &latch{done: make(chan struct{})} }
+func newLatch(retry time.Duration) *latch {
+	return &latch{done: make(chan struct{}), retry: retry, isFull: make(chan struct{})}
+}
+
+// full is closed as long as a write waits for space, or the next time that
+// one has to.
+func (l *latch) full() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.isFull
+}
+
+// shortage is what full means, nil while no write waits.
+func (l *latch) shortage() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.short
+}
+
+// noSpace reports whether an error only says that the disk is full.
+func noSpace(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}
+
+// write makes a call until it does not fail for want of space, and passes its
+// outcome on, or does not return.
+func (l *latch) write(op, name string, call func() error) {
+	l.hold()
+	err := call()
+	if noSpace(err) && l.retry > 0 {
+		l.starve(fmt.Errorf("%w: %s %s: %w", ErrFull, op, name, err))
+		for noSpace(err) {
+			select {
+			case <-l.done:
+			case <-time.After(l.retry):
+			}
+			l.hold()
+			err = call()
+		}
+		l.feed()
+	}
+	l.check(op, name, err)
+}
+
+func (l *latch) starve(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.waiting++; l.waiting == 1 {
+		l.short = err
+		close(l.isFull)
+	}
+}
+
+func (l *latch) feed() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.waiting--; l.waiting == 0 {
+		l.short, l.isFull = nil, make(chan struct{})
+	}
+}
 
 // fail records the first failure.
-//
-// Waiting for space on a full disk, and writing again, belongs here.
 func (l *latch) fail(op string, err error) {
 	l.once.Do(func() {
 		l.err = fmt.Errorf("%w: %s: %w", ErrFailed, op, err)
 		close(l.done)
 	})
+}
+
+// giveUp makes a full disk a failure: nobody waits for space any more.
+func (l *latch) giveUp() {
+	if err := l.shortage(); err != nil {
+		l.fail("waiting for space", err)
+	}
 }
 
 // trip records the first failure and never returns.
@@ -69,27 +146,25 @@ type latchFS struct {
 	latch *latch
 }
 
-func (f latchFS) wrap(op, name string, file vfs.File, err error) (vfs.File, error) {
-	f.latch.check(op, name, err)
+func (f latchFS) open(op, name string, call func() (vfs.File, error)) (vfs.File, error) {
+	var file vfs.File
+	f.latch.write(op, name, func() (err error) {
+		file, err = call()
+		return err
+	})
 	return latchFile{file, f.latch, name}, nil
 }
 
 func (f latchFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	f.latch.hold()
-	file, err := f.FS.Create(name, c)
-	return f.wrap("create", name, file, err)
+	return f.open("create", name, func() (vfs.File, error) { return f.FS.Create(name, c) })
 }
 
 func (f latchFS) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.OpenOption) (vfs.File, error) {
-	f.latch.hold()
-	file, err := f.FS.OpenReadWrite(name, c, o...)
-	return f.wrap("open", name, file, err)
+	return f.open("open", name, func() (vfs.File, error) { return f.FS.OpenReadWrite(name, c, o...) })
 }
 
 func (f latchFS) ReuseForWrite(oldname, newname string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	f.latch.hold()
-	file, err := f.FS.ReuseForWrite(oldname, newname, c)
-	return f.wrap("reuse", oldname, file, err)
+	return f.open("reuse", oldname, func() (vfs.File, error) { return f.FS.ReuseForWrite(oldname, newname, c) })
 }
 
 func (f latchFS) OpenDir(name string) (vfs.File, error) {
@@ -101,14 +176,12 @@ func (f latchFS) OpenDir(name string) (vfs.File, error) {
 }
 
 func (f latchFS) Rename(oldname, newname string) error {
-	f.latch.hold()
-	f.latch.check("rename", oldname, f.FS.Rename(oldname, newname))
+	f.latch.write("rename", oldname, func() error { return f.FS.Rename(oldname, newname) })
 	return nil
 }
 
 func (f latchFS) Link(oldname, newname string) error {
-	f.latch.hold()
-	f.latch.check("link", oldname, f.FS.Link(oldname, newname))
+	f.latch.write("link", oldname, func() error { return f.FS.Link(oldname, newname) })
 	return nil
 }
 
@@ -167,25 +240,31 @@ type latchFile struct {
 }
 
 func (f latchFile) Write(p []byte) (int, error) {
-	f.latch.hold()
-	n, err := f.File.Write(p)
-	f.latch.check("write", f.name, err)
-	return n, nil
+	done := 0 // a full disk may take a part
+	f.latch.write("write", f.name, func() error {
+		n, err := f.File.Write(p[done:])
+		done += n
+		return err
+	})
+	return done, nil
 }
 
 func (f latchFile) WriteAt(p []byte, off int64) (int, error) {
-	f.latch.hold()
-	n, err := f.File.WriteAt(p, off)
-	f.latch.check("write", f.name, err)
+	var n int
+	f.latch.write("write", f.name, func() (err error) {
+		n, err = f.File.WriteAt(p, off)
+		return err
+	})
 	return n, nil
 }
 
 func (f latchFile) Preallocate(offset, length int64) error {
-	f.latch.hold()
-	f.latch.check("preallocate", f.name, f.File.Preallocate(offset, length))
+	f.latch.write("preallocate", f.name, func() error { return f.File.Preallocate(offset, length) })
 	return nil
 }
 
+// A sync that failed is never tried again, not even for want of space: what
+// it was to write may be marked as written.
 func (f latchFile) Sync() error {
 	f.latch.hold()
 	f.latch.check("sync", f.name, f.File.Sync())

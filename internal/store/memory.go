@@ -112,3 +112,7 @@ func (m *memory) view() view              { return m.current() }
 func (m *memory) failed() <-chan struct{} { return m.fail }
 func (m *memory) failure() error          { return nil }
 func (m *memory) close() error            { return nil }
+func (m *memory) full() <-chan struct{}   { return m.fail }
+func (m *memory) shortage() error         { return nil }
+func (m *memory) giveUp()                 {}
+func (m *memory) free() (uint64, bool)    { return 0, false }

@@ -20,9 +20,10 @@ const (
 	groupBytes    = 4 << 20 // record bytes after which a group is closed: a batch above half a memtable is flushed as its own table
 	chunkRows     = 512     // rows read in one step of a scan
 	keptVector    = record.MaxReplaces + 1
-	trashStep     = 1024      // expired trash rows destroyed in one commit
-	departureRows = 64 << 10  // departures kept in the log of a space
-	tidyInterval  = time.Hour // between looks at the trash of spaces where nothing happens
+	reserveEvery  = 250 * time.Millisecond // between looks at the space on the disk
+	trashStep     = 1024                   // expired trash rows destroyed in one commit
+	departureRows = 64 << 10               // departures kept in the log of a space
+	tidyInterval  = time.Hour              // between looks at the trash of spaces where nothing happens
 )
 
 // sweepArea is the area of every sweep written here: a full replica's reach
@@ -42,6 +43,7 @@ var (
 	ErrClosed        = errors.New("store: closed")
 	ErrNotFound      = errors.New("store: not found")
 	ErrFailed        = errors.New("store: the disk refused a write; the store must be opened again")
+	ErrFull          = errors.New("store: the disk is full; writing goes on when there is space")
 	ErrNotAuthorised = errors.New("store: the author may not write this here")
 	ErrNotRemovable  = errors.New("store: only the author's own entries and deltas can be removed")
 	ErrFactChanged   = errors.New("store: the fact is not what was expected")
@@ -79,6 +81,10 @@ type Options struct {
 	// OwnAuthors are keys whose records are never evicted while held.
 	// KeepAuthor adds to them, and so does every Write, Issue and Sweep.
 	OwnAuthors []record.Key
+	// ReserveBytes is the space on the disk that writes leave free, since
+	// compactions need it: below, whatever adds records is refused with
+	// ErrFull. Default 64 MiB; negative asks for none.
+	ReserveBytes int64
 	// MemTableBytes is the size of one write buffer. Default 32 MiB; at most four are in use.
 	MemTableBytes int
 	// CacheBytes is the size of the block cache. Default 32 MiB.
@@ -86,8 +92,9 @@ type Options struct {
 	// Logger defaults to discarding.
 	Logger *slog.Logger
 
-	noSync     bool // the control of the power-cut test: it must lose
-	departures int  // kept in the log; default departureRows
+	noSync     bool          // the control of the power-cut test: it must lose
+	departures int           // kept in the log; default departureRows
+	spaceRetry time.Duration // between attempts to write on a full disk; default 500 ms, negative: that is a failure
 }
 
 func (o Options) validate() (Options, error) {
@@ -118,6 +125,12 @@ func (o Options) validate() (Options, error) {
 	}
 	if o.CacheBytes == 0 {
 		o.CacheBytes = 32 << 20
+	}
+	if o.ReserveBytes == 0 {
+		o.ReserveBytes = 64 << 20
+	}
+	if o.spaceRetry == 0 {
+		o.spaceRetry = 500 * time.Millisecond
 	}
 	if o.departures == 0 {
 		o.departures = departureRows

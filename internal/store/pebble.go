@@ -26,12 +26,29 @@ type disk struct {
 	held  onceCloser // the lock below lock
 	latch *latch
 	write *pebble.WriteOptions
+	fs    vfs.FS
+	dir   string
+	only  error // not nil: opened for reading only, and why
 }
 
 // openDisk opens or creates a Pebble database. Errors worth matching:
-// ErrLocked, ErrNewer, ErrDamaged, ErrFailed.
+// ErrLocked, ErrNewer, ErrDamaged, ErrFailed, ErrFull.
+//
+// Opening writes. On a disk without space for that, one that is there is
+// opened for reading only: whatever would write is answered with ErrFull
+// until it is opened again.
 func openDisk(dir string, o Options) (*disk, error) {
-	d := &disk{latch: newLatch(), write: pebble.Sync}
+	d, err := openOnce(dir, o, nil)
+	if errors.Is(err, ErrFull) {
+		if d, e := openOnce(dir, o, err); e == nil {
+			return d, nil
+		}
+	}
+	return d, err
+}
+
+func openOnce(dir string, o Options, full error) (*disk, error) {
+	d := &disk{latch: newLatch(o.spaceRetry), write: pebble.Sync, fs: o.FS, dir: dir, only: full}
 	if o.noSync {
 		d.write = pebble.NoSync
 	}
@@ -45,6 +62,7 @@ func openDisk(dir string, o Options) (*disk, error) {
 	d.lock = lock
 	d.cache = pebble.NewCache(o.CacheBytes)
 	options := d.options(o)
+	options.ReadOnly = full != nil
 	type opened struct {
 		db  *pebble.DB
 		err error
@@ -69,6 +87,9 @@ func openDisk(dir string, o Options) (*disk, error) {
 		d.cache.Unref()
 	case <-d.latch.done:
 		err = d.latch.err // the opening goroutine is lost, as after any failed write
+	case <-d.latch.full():
+		err = fmt.Errorf("open %s: %w", dir, d.latch.shortage())
+		d.latch.giveUp() // the opening goroutine is lost too
 	}
 	d.held.Close()
 	return nil, err
@@ -203,6 +224,18 @@ func (d *disk) last(lo, hi []byte) (row, error) { return pebbleLast(d.db, lo, hi
 func (d *disk) view() view                      { return diskView{d.db.NewSnapshot(), d.latch} }
 func (d *disk) failed() <-chan struct{}         { return d.latch.done }
 func (d *disk) failure() error                  { return d.latch.failure() }
+func (d *disk) full() <-chan struct{}           { return d.latch.full() }
+func (d *disk) giveUp()                         { d.latch.giveUp() }
+func (d *disk) shortage() error {
+	if d.only != nil {
+		return d.only
+	}
+	return d.latch.shortage()
+}
+func (d *disk) free() (uint64, bool) {
+	u, err := d.fs.GetDiskUsage(d.dir)
+	return u.AvailBytes, err == nil
+}
 func (d *disk) chunk(lo, hi []byte, max int) ([]row, []byte, error) {
 	return pebbleChunk(d.db, lo, hi, max)
 }
@@ -217,7 +250,10 @@ func (d *disk) close() error {
 	}
 	done := make(chan error, 1)
 	go func() {
-		err := d.db.Flush()
+		var err error
+		if d.only == nil {
+			err = d.db.Flush()
+		}
 		if e := d.db.Close(); err == nil {
 			err = e
 		}
@@ -228,6 +264,9 @@ func (d *disk) close() error {
 	select {
 	case err = <-done:
 	case <-d.latch.done:
+		err = d.latch.err
+	case <-d.latch.full():
+		d.latch.giveUp() // the log holds what is not flushed
 		err = d.latch.err
 	}
 	d.lock.Close()

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"anabranch/record"
 	"anabranch/space"
@@ -45,9 +46,12 @@ type Store struct {
 	view     *sharedView
 	views    map[*sharedView]struct{} // not yet closed
 
-	authors authors
-	next    uint32                    // number of the next space; committer only
-	built   map[record.SpaceID]*Space // those published and those on their way there; committer only
+	authors    authors
+	looked     time.Time // at the space on the disk; committer only
+	nearlyFull error     // what was found; committer only
+
+	next  uint32                    // number of the next space; committer only
+	built map[record.SpaceID]*Space // those published and those on their way there; committer only
 }
 
 // Open opens or creates the store in a directory. Errors worth matching:
@@ -100,6 +104,9 @@ func open(dir string, e engine, o Options) (*Store, error) {
 		err = l.err
 	case <-e.failed():
 		err = e.failure()
+	case <-e.full():
+		err = e.shortage()
+		e.giveUp()
 	}
 	if err != nil {
 		e.close()
@@ -163,6 +170,9 @@ func (s *Store) loadMeta() error {
 	if err != nil {
 		return err
 	}
+	if format == nil && s.engine.shortage() != nil {
+		return s.engine.shortage()
+	}
 	if format == nil {
 		lo := []byte{0}
 		if rows, _, err := s.engine.chunk(lo, []byte{0xFF}, 1); err != nil || len(rows) > 0 {
@@ -200,7 +210,11 @@ func (s *Store) Close() error {
 		close(s.stop)
 		select {
 		case <-s.stopped:
+		case <-s.engine.full():
+			s.engine.giveUp() // the committer waits for space
 		case <-s.engine.failed():
+		}
+		if s.engine.failure() != nil {
 			s.closeErr = s.engine.close()
 			return
 		}
@@ -220,12 +234,26 @@ func (s *Store) Close() error {
 		}()
 		select {
 		case <-alone:
+		case <-s.engine.full():
+			s.engine.giveUp()
 		case <-s.engine.failed():
 		}
 		s.lease.close()
 		s.closeErr = s.engine.close()
 	})
 	return s.closeErr
+}
+
+// Full is not nil while writes wait for space on the disk, while there is
+// less than the reserve, or while the store is open for reading only because
+// there was no space. Writers are answered with it. It wraps ErrFull and
+// syscall.ENOSPC (or EDQUOT). Except in the last case, writing goes on by
+// itself when there is space.
+func (s *Store) Full() error {
+	if err := s.engine.shortage(); err != nil {
+		return err
+	}
+	return s.belowReserve()
 }
 
 // Failed is closed at the first write that the disk refuses.
@@ -245,7 +273,7 @@ func (s *Store) Create(ctx context.Context, genesis []byte) (*Space, error) {
 	if sp, ok := s.Space(id); ok {
 		return sp, nil
 	}
-	err = s.do(ctx, 0, func(c *commit) error {
+	err = s.add(ctx, 0, func(c *commit) error {
 		if s.built[id] != nil {
 			return nil
 		}

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// readDeadline bounds a read on a store whose disk has failed: a write that
-// hangs may hold a lock that the read needs.
+// readDeadline bounds a read on a store whose disk has failed or is full: a
+// write that hangs may hold a lock that the read needs.
 const readDeadline = 2 * time.Second
 
 // sharedView is one durable state of the whole store, shared by every
@@ -46,6 +46,16 @@ func (v *sharedView) release() {
 	if s.engine.failure() != nil {
 		return // closing takes locks that a failed write may hold
 	}
+	if s.engine.shortage() != nil {
+		go v.drop() // as above, but only until there is space
+		return
+	}
+	v.drop()
+}
+
+// drop closes a view that nobody uses any more.
+func (v *sharedView) drop() {
+	s := v.store
 	s.gate.RLock()
 	defer s.gate.RUnlock()
 	s.mu.Lock()
@@ -57,21 +67,28 @@ func (v *sharedView) release() {
 	}
 }
 
-// read runs one read of a view: in place, or, once the disk has failed, aside
-// and with a deadline.
+// read runs one read of a view: in place, or, once the disk has failed or is
+// full, aside and with a deadline.
 func read[T any](v *sharedView, fn func() (T, error)) (T, error) {
 	var none T
 	s := v.store
-	if s.engine.failure() == nil {
-		s.gate.RLock()
-		defer s.gate.RUnlock()
+	stuck := s.engine.failure()
+	gate := stuck == nil // after a failure the engine is never closed
+	if gate {
+		stuck = s.engine.shortage()
+	}
+	inside := func() (T, error) {
+		if gate {
+			s.gate.RLock()
+			defer s.gate.RUnlock()
+		}
 		if s.closed.Load() {
 			return none, ErrClosed
 		}
 		return fn()
 	}
-	if s.closed.Load() {
-		return none, ErrClosed
+	if stuck == nil {
+		return inside()
 	}
 	type result struct {
 		value T
@@ -79,7 +96,7 @@ func read[T any](v *sharedView, fn func() (T, error)) (T, error) {
 	}
 	done := make(chan result, 1)
 	go func() {
-		value, err := fn()
+		value, err := inside()
 		done <- result{value, err}
 	}()
 	wait := time.NewTimer(readDeadline)
@@ -88,7 +105,7 @@ func read[T any](v *sharedView, fn func() (T, error)) (T, error) {
 	case r := <-done:
 		return r.value, r.err
 	case <-wait.C:
-		return none, s.engine.failure()
+		return none, stuck
 	}
 }
 

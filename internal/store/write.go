@@ -50,7 +50,7 @@ func (sp *Space) Write(ctx context.Context, author ed25519.PrivateKey, now uint6
 		out = written
 		return nil
 	}
-	err := sp.store.ask(&request{ctx: ctx, bytes: size, run: run, done: make(chan error, 1), drafts: true})
+	err := sp.store.ask(&request{ctx: ctx, bytes: size, run: run, done: make(chan error, 1), drafts: true, adds: true})
 	if err != nil {
 		return nil, err
 	}
@@ -280,7 +280,7 @@ func (sp *Space) IssueWithFacts(ctx context.Context, key ed25519.PrivateKey, now
 		}
 		size += len(out[i].Bytes)
 	}
-	err := sp.store.do(ctx, size, func(c *commit) error {
+	err := sp.store.add(ctx, size, func(c *commit) error {
 		w := c.work(sp)
 		for _, op := range facts {
 			if err := c.fact(op); err != nil {
