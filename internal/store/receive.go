@@ -25,20 +25,34 @@ type Result struct {
 // here changes in the same batch. All of it is durable on return, or none of
 // it is there.
 func (sp *Space) Commit(ctx context.Context, rs []*record.Verified) (Result, error) {
+	wait, err := sp.post(ctx, rs)
+	if err != nil {
+		return Result{}, err
+	}
+	return wait()
+}
+
+// post is Commit in two steps: the order of commits is that of the calls.
+func (sp *Space) post(ctx context.Context, rs []*record.Verified) (wait func() (Result, error), err error) {
 	size := 0
 	for _, r := range rs {
 		size += len(r.Bytes)
 	}
 	var res *Result
-	err := sp.store.do(ctx, size, func(c *commit) error {
+	done, err := sp.store.post(&request{ctx: ctx, bytes: size, done: make(chan error, 1), adds: true, run: func(c *commit) error {
 		var err error
 		res, err = c.work(sp).receive(rs)
 		return err
-	})
+	}})
 	if err != nil {
-		return Result{}, fmt.Errorf("commit to %v: %w", sp.id, err)
+		return nil, fmt.Errorf("commit to %v: %w", sp.id, err)
 	}
-	return *res, nil
+	return func() (Result, error) {
+		if err := done(); err != nil {
+			return Result{}, fmt.Errorf("commit to %v: %w", sp.id, err)
+		}
+		return *res, nil
+	}, nil
 }
 
 func (w *work) receive(rs []*record.Verified) (*Result, error) {
