@@ -15,6 +15,9 @@ type hot struct {
 
 // heat starts mongering a rumor.
 func (m *Machine) heat(id ID) {
+	if m.hotByID[id] != nil {
+		return // forgotten as seen, and still hot
+	}
 	if m.hotByID == nil {
 		m.hotByID = make(map[ID]*hot)
 	}

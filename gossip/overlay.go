@@ -136,6 +136,9 @@ func (m *Machine) charge(p Peer, why Reason, id ID) {
 }
 
 func (m *Machine) peerUp(in PeerUp) {
+	if in.Peer == m.o.Self {
+		return
+	}
 	l := m.link(in.Peer)
 	if l == nil {
 		l = &link{peer: in.Peer, state: dialing, until: never, lazyAt: never}

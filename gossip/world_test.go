@@ -32,7 +32,6 @@ type world struct {
 	onSend func(from, to int32, frame []byte)                                      // sees what is sent
 	got    func(i int32, id gossip.ID, verdict gossip.Verdict, now time.Duration)  // sees verdicts
 	log    func(i int32, in gossip.Input, outs []gossip.Output, now time.Duration) // sees everything
-	down   func(i int32) time.Duration                                             // how long its neighbours take to see a crash
 
 	events  int
 	rumors  int
@@ -69,16 +68,24 @@ type event struct {
 
 // newWorld makes n machines that know each other's keys and have no links.
 func newWorld(t testing.TB, n int, seed uint64, o gossip.Options) *world {
+	rng := rand.New(rand.NewPCG(seed, 0x6e0de5))
+	return newNamedWorld(t, n, seed, o, func(int) (p gossip.Peer) {
+		for j := 0; j < 32; j += 8 {
+			binary.BigEndian.PutUint64(p[j:], rng.Uint64())
+		}
+		return p
+	})
+}
+
+// newNamedWorld is newWorld with keys that are given.
+func newNamedWorld(t testing.TB, n int, seed uint64, o gossip.Options, name func(i int) gossip.Peer) *world {
 	w := &world{
 		t: t, rng: rand.New(rand.NewPCG(seed, 0x90551b)), nodes: make([]node, n),
 		index: make(map[gossip.Peer]int32, n), links: map[[2]int32]bool{},
 		trace: 14695981039346656037, charges: map[[2]int32][]gossip.Reason{},
 	}
 	for i := range w.nodes {
-		var p gossip.Peer
-		for j := 0; j < 32; j += 8 {
-			binary.BigEndian.PutUint64(p[j:], w.rng.Uint64())
-		}
+		p := name(i)
 		w.index[p] = int32(i)
 		w.keys = append(w.keys, p)
 	}
