@@ -32,7 +32,7 @@ type Doc struct {
 
 	burst burst
 	park  park
-	dead  []byte // deflated text of deleted characters that is still to be read; see load.go
+	dead  deadText // what is still to be read; see load.go
 	in    decoder
 }
 

@@ -1,6 +1,7 @@
 package text
 
 import (
+	"bytes"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -261,6 +262,13 @@ func play(t *testing.T, seed uint64) {
 		}
 		p.compare(t)
 		check(t, p.d)
+		if seed%8 == 0 {
+			roundTrip(t, p.d)
+		}
+		c, first := p.d.columns(), peers[0].d.columns()
+		if !bytes.Equal(c.structure, first.structure) || !bytes.Equal(c.live, first.live) || !bytes.Equal(c.dead, first.dead) {
+			t.Fatalf("seed %d: replicas that hold the same are saved differently", seed)
+		}
 		if p.d.String() != peers[0].d.String() {
 			t.Fatalf("seed %d: replicas differ", seed)
 		}

@@ -1,6 +1,7 @@
 package text
 
 import (
+	"bytes"
 	"compress/gzip"
 	"encoding/json"
 	"errors"
@@ -177,6 +178,7 @@ func TestTracesEndAtTheirOwnEnd(t *testing.T) {
 				t.Fatal("the deltas end elsewhere")
 			}
 			check(t, far)
+			roundTrip(t, far)
 			t.Logf("%d deltas, %.1f bytes each", len(deltas), float64(size)/float64(len(deltas)))
 		})
 	}
@@ -290,6 +292,28 @@ func (h *history) log(t *testing.T) []typed {
 	return log
 }
 
+// roundTrip checks that a document is saved and loaded as it is.
+func roundTrip(t testing.TB, d *Doc) *Doc {
+	t.Helper()
+	b, err := d.Save()
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := Load(d.Lane(), b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if back.String() != d.String() || back.Len() != d.Len() || !back.Version().Equal(d.Version()) || back.Parked() != d.Parked() {
+		t.Fatal("a loaded document differs")
+	}
+	check(t, back)
+	again, err := back.Save()
+	if err != nil || !bytes.Equal(again, b) {
+		t.Fatalf("a loaded document is saved in other bytes (%v)", err)
+	}
+	return back
+}
+
 // check looks through the whole of a document for what must always hold.
 func check(t testing.TB, d *Doc) {
 	t.Helper()
@@ -339,7 +363,7 @@ func check(t testing.TB, d *Doc) {
 		}
 		total += sum
 	}
-	if total != d.length || int(leaves) != len(d.leaves) {
+	if total != d.length || int(leaves)+1 != len(d.leaves) {
 		t.Fatalf("length %d, spans hold %d", d.length, total)
 	}
 	for _, l := range d.lanes {

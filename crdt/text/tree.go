@@ -44,6 +44,7 @@ type tree struct {
 
 func (t *tree) init() {
 	t.leafCap, t.nodeCap = leafSpans, nodeKids
+	t.leaves = []*leaf{nil} // no leaf is called 0: a page's 0 says that nobody was there
 	l, nd := t.newLeaf(), t.newNode()
 	nd.parent, nd.low, nd.n, nd.kids[0] = -1, true, 1, l.self
 	l.parent, l.prev, l.next = nd.self, -1, -1

@@ -1,0 +1,100 @@
+package text
+
+import (
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// cpu is the time that this process has spent on a processor.
+func cpu() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// measure runs fn under the benchmark and reports the median CPU time of one
+// run, which another's load on the machine changes less than wall time.
+func measure(b *testing.B, fn func()) {
+	var all []time.Duration
+	for b.Loop() {
+		begin := cpu()
+		fn()
+		all = append(all, cpu()-begin)
+	}
+	b.ReportMetric(float64(median(all).Microseconds())/1000, "cpu-ms")
+}
+
+func BenchmarkTraces(b *testing.B) {
+	for _, name := range traceNames {
+		b.Run(name, func(b *testing.B) {
+			tr := loadTrace(b, name)
+			deltas, d := tr.log(b)
+			if tr.Kind != "concurrent" {
+				b.Run("local", func(b *testing.B) {
+					measure(b, func() {
+						d := New(1)
+						for i := range tr.Txns {
+							edit(b, d, tr.Txns[i].Patches)
+						}
+						if d.Len() == 0 {
+							b.Fatal("empty")
+						}
+					})
+				})
+			}
+			b.Run("remote", func(b *testing.B) {
+				measure(b, func() {
+					d := New(0)
+					for i := range deltas {
+						if _, err := d.Apply(deltas[i].Lane, deltas[i].Body); err != nil {
+							b.Fatal(err)
+						}
+					}
+				})
+			})
+			saved, err := d.Save()
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.Run("load", func(b *testing.B) {
+				measure(b, func() {
+					if _, err := Load(0, saved); err != nil {
+						b.Fatal(err)
+					}
+				})
+				b.ReportMetric(float64(len(saved))/1000, "KB")
+			})
+			b.Run("loadall", func(b *testing.B) {
+				measure(b, func() {
+					d, err := Load(0, saved)
+					if err != nil {
+						b.Fatal(err)
+					}
+					d.inflateDead()
+				})
+			})
+			b.Run("save", func(b *testing.B) {
+				measure(b, func() {
+					if _, err := d.Save(); err != nil {
+						b.Fatal(err)
+					}
+				})
+			})
+			b.Run("string", func(b *testing.B) {
+				measure(b, func() { _ = d.String() })
+			})
+		})
+	}
+}
+
+func median(all []time.Duration) time.Duration {
+	slices.Sort(all)
+	if len(all) == 0 {
+		return 0
+	}
+	return all[len(all)/2]
+}
