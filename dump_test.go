@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strconv"
 	"strings"
 	"testing"
@@ -170,5 +171,38 @@ func TestADumpThatIsNotWholeIsRefused(t *testing.T) {
 	}
 	if _, _, err := w.load(w.open("c"), lines, LoadOptions{Name: "a/b"}); err == nil {
 		t.Error("a name that no space may have was taken")
+	}
+}
+
+func TestADamagedDumpIsRefusedAndNeverHalfTrusted(t *testing.T) {
+	w := newWorld(t)
+	s, _ := w.create(w.open("a"))
+	for i := range 5 {
+		w.put(s, fmt.Sprint("/", i), "text")
+	}
+	good := []byte(strings.Join(w.dump(s), "\n"))
+	to := w.open("b")
+	rnd := rand.New(rand.NewPCG(7, 7))
+	for range 300 {
+		b := bytes.Clone(good)
+		at := rnd.IntN(len(b))
+		switch rnd.IntN(4) {
+		case 0:
+			b[at] ^= byte(1 + rnd.IntN(255))
+		case 1:
+			b = b[:at]
+		case 2:
+			b = append(b[:at], b[min(len(b), at+1+rnd.IntN(200)):]...)
+		case 3:
+			b = append(b[:at:at], append(bytes.Clone(b[rnd.IntN(at+1):at]), b[at:]...)...)
+		}
+		if _, report, err := to.Load(w.ctx, bytes.NewReader(b), LoadOptions{}); err == nil && report.Root != w.root(s) {
+			t.Fatalf("taken: %q", b)
+		}
+	}
+	for _, made := range to.Spaces() {
+		if report, err := made.Verify(w.ctx, nil); err != nil || len(report.Findings) > 0 {
+			t.Fatal(report, err)
+		}
 	}
 }
