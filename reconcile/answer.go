@@ -1,6 +1,9 @@
 package reconcile
 
-import "slices"
+import (
+	"encoding/binary"
+	"slices"
+)
 
 const frameReserve = 200 // bytes left free for the range that closes a cut message
 
@@ -24,6 +27,10 @@ type engine struct {
 	w    writer
 	sent int // position of the last bound in w
 
+	key     *Key  // not nil: this is the dialect
+	missing []int // positions in a list
+	coming  int   // items that the peer alone holds, by this message
+
 	own        []byte // IDs of ours, to compare with a list
 	differ     differ
 	have, need []ID
@@ -33,11 +40,30 @@ type engine struct {
 }
 
 func newEngine(o Options, initiator bool) engine {
-	return engine{
+	s := engine{
 		plan: plans[o.Split].fit(o.FrameBytes), seed: o.Seed,
 		frameBytes: o.FrameBytes, initiator: initiator,
 		cursors: cursors{hash: newHasher()},
 	}
+	if o.Dialect != nil {
+		s.setKey(*o.Dialect)
+		s.plan.lean, s.plan.exact = false, true
+		s.plan.list *= 2 // a name is half as long as a fingerprint
+	}
+	return s
+}
+
+func (s *engine) setKey(k Key) {
+	s.key = &k
+	s.w.version, s.r.short = dialectVersion, true
+}
+
+// version is the first byte of messages.
+func (s *engine) version() byte {
+	if s.key != nil {
+		return dialectVersion
+	}
+	return version
 }
 
 // over begins to speak about ix. With freeze, what is written to a Tree
@@ -62,7 +88,7 @@ func (s *engine) begin() {
 	s.w.begin()
 	s.cur.rewind()
 	s.sent = 0
-	s.have, s.need = s.have[:0], s.need[:0]
+	s.have, s.need, s.coming = s.have[:0], s.need[:0], 0
 }
 
 // open writes the opening message.
@@ -134,13 +160,39 @@ func (s *engine) answer() error {
 			if dropped = s.full(len(s.w.buf)); dropped { // all or nothing
 				s.w.buf, s.sent, s.w.time = s.w.buf[:mark], markSent, markTime
 				lone = g.fingerprint == emptyFingerprint
-				if s.plan.lean { // say what the closing fingerprint is about
+				if s.plan.exact { // say what the closing fingerprint is about
 					skip = markSkip
 					s.flush(&skip, begin, &lower)
 					lone = true
 				}
 			}
+		case modeWants:
+			if err := s.takeWants(begin, end); err != nil {
+				return err
+			}
+			skip = true
 		case modeList:
+			if s.key != nil {
+				haves, coming := len(s.have), s.coming
+				settled, err := s.answerList(begin, end, &g.upper, func() { s.flush(&skip, begin, &lower) })
+				if err != nil {
+					return err
+				}
+				if settled {
+					skip = true
+				} else if s.full(len(s.w.buf)) {
+					// All or nothing; what no frame could hold is cut up.
+					s.w.buf, s.sent, s.w.time, skip = s.w.buf[:mark], markSent, markTime, markSkip
+					s.have, s.coming = s.have[:haves], coming
+					s.flush(&skip, begin, &lower)
+					if len(s.w.buf) > s.frameBytes/2 {
+						dropped, lone = true, true
+					} else if end, err = s.list(begin, end, &g.upper, s.room(len(s.w.buf))); err != nil {
+						return err
+					}
+				}
+				break
+			}
 			if s.initiator {
 				if err := s.compare(begin, end); err != nil {
 					return err
@@ -229,6 +281,9 @@ func (s *engine) room(n int) int {
 	if left < 0 {
 		return 0
 	}
+	if s.key != nil {
+		return left/shortBytes + 1
+	}
 	return left/idBytes + 1
 }
 
@@ -246,6 +301,16 @@ func (s *engine) list(begin, end int, upper *Bound, most int) (int, error) {
 	s.w.header(upper, modeList)
 	s.w.buf = appendVarint(s.w.buf, uint64(end-begin))
 	var err error
+	if s.key != nil {
+		if s.own, err = s.cur.ids(slices.Grow(s.own[:0], (end-begin)*idBytes), begin, end); err != nil {
+			return 0, err
+		}
+		for at := 0; at < len(s.own); at += idBytes {
+			s.w.buf = binary.LittleEndian.AppendUint64(s.w.buf, s.key.short(s.own[at:at+idBytes]))
+		}
+		s.sent = end
+		return end, nil
+	}
 	s.w.buf, err = s.cur.ids(slices.Grow(s.w.buf, (end-begin)*idBytes), begin, end)
 	s.sent = end
 	return end, err
@@ -346,7 +411,7 @@ func (s *engine) close(end int, lone, over bool) error {
 		begin = s.sent
 	}
 	rest := Bound{Time: Infinity}
-	if s.plan.lean && begin == s.n {
+	if s.plan.exact && begin == s.n {
 		if !over {
 			s.w.header(&rest, modeList)
 			s.w.buf = append(s.w.buf, 0)

@@ -160,10 +160,15 @@ func FuzzMutatedConversation(f *testing.F) {
 	f.Add([]byte{}, uint8(0))
 	f.Add([]byte{3, 0, 40, 0x55}, uint8(1))
 	f.Add([]byte{9, 2, 100, 1, 9, 3, 50, 2}, uint8(6))
+	f.Add([]byte{6, 1, 20, 1, 6, 0, 90, 2, 0, 0, 7, 3}, uint8(64))
 	v, tree, other := fuzzSets()
 	f.Fuzz(func(t *testing.T, script []byte, how uint8) {
 		limit := []int{0, 1300}[how&1]
-		in := initiate(other, Options{FrameBytes: limit, Split: Split(how >> 1 & 3)})
+		var key *Key
+		if how>>6&1 == 1 {
+			key = &Key{how}
+		}
+		in := initiate(other, Options{FrameBytes: limit, Split: Split(how >> 1 & 3), Dialect: key})
 		var theirs Index = v
 		if how>>5&1 == 1 {
 			theirs = tree
@@ -193,13 +198,15 @@ func FuzzMutatedConversation(f *testing.F) {
 			}
 			return msg
 		}
+		o := Options{FrameBytes: limit, Split: Split(how >> 3 & 3), Dialect: key}
+		out := &Responder{engine: newEngine(o, false), options: o, ix: theirs}
 		rounds := 0
 		for err == nil && msg != nil {
 			if rounds++; rounds > graceRounds+50 {
 				t.Fatal("it does not end")
 			}
 			var answer []byte
-			if answer, err = respondWith(theirs, mutate(msg), Options{FrameBytes: limit, Split: Split(how >> 3 & 3)}); err == nil {
+			if answer, err = out.Respond(mutate(msg)); err == nil {
 				msg, _, _, err = in.Step(mutate(answer))
 			}
 		}

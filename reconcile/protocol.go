@@ -31,6 +31,13 @@ type Options struct {
 	// needs few. At 0 a Responder, which cannot know, has no bound.
 	MaxRounds int
 
+	// Dialect, if not nil, is the key of this conversation, and both sides
+	// speak the dialect of V1 in which each of them learns what it alone
+	// holds, from lists of 8 bytes per item that are not answered by
+	// lists; see docs/reconcile.md. Both sides must have agreed on it. An
+	// Initiator then reports have and no need, and both report Coming.
+	Dialect *Key
+
 	// MaxNeed bounds the IDs that one conversation may report as needed,
 	// when something is known about the number of the responder's items.
 	// 0 is no bound.
@@ -153,8 +160,8 @@ func (i *Initiator) Step(msg []byte) (reply []byte, have, need []ID, err error) 
 	s := &i.engine
 	s.r.reset(msg)
 	v, err := s.r.versionByte()
-	if err == nil && v != version {
-		err = s.r.fail(0, ErrVersion, "the responder answers with 0x%02x, this is 0x%02x", v, version)
+	if own := s.version(); err == nil && v != own {
+		err = s.r.fail(0, ErrVersion, "the responder answers with 0x%02x, this is 0x%02x", v, own)
 	}
 	if err == nil {
 		err = s.answer()
@@ -174,11 +181,18 @@ func (i *Initiator) Step(msg []byte) (reply []byte, have, need []ID, err error) 
 	return s.w.buf, s.have, s.need, nil
 }
 
+// Rekey sets the key for the next conversation in the dialect, before Reset.
+func (i *Initiator) Rekey(k Key) { i.engine.setKey(k) }
+
+// Coming is the number of items that, by the last answer in the dialect,
+// only the responder holds.
+func (i *Initiator) Coming() int { return i.engine.coming }
+
 // progress checks that this leads to an end.
 func (i *Initiator) progress() error {
 	s := &i.engine
 	i.rounds++
-	i.needed += len(s.need)
+	i.needed += len(s.need) + s.coming
 	if m := i.options.MaxNeed; m > 0 && i.needed > m {
 		return &LimitError{"IDs needed", m}
 	}
@@ -223,7 +237,19 @@ func NewResponder(ix Index, o Options) (*Responder, error) {
 // Reset begins another conversation.
 func (r *Responder) Reset(ix Index, seed uint64) {
 	r.ix, r.engine.seed, r.rounds = ix, seed, 0
+	r.engine.cur = nil
 }
+
+// Rekey sets the key for the next conversation in the dialect, before Reset.
+func (r *Responder) Rekey(k Key) { r.engine.setKey(k) }
+
+// Have is what the last message settled in the dialect: IDs that are held
+// here and not at the initiator. It is valid until the next call.
+func (r *Responder) Have() []ID { return r.engine.have }
+
+// Coming is the number of items that, by the last message in the dialect,
+// only the initiator holds.
+func (r *Responder) Coming() int { return r.engine.coming }
 
 // Respond is the function Respond with the answer in memory that is used
 // again: it is valid until the next call. msg is not kept.
@@ -238,11 +264,16 @@ func (r *Responder) Respond(msg []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if v != version {
+	if v != s.version() {
+		s.have, s.coming = s.have[:0], 0
 		s.w.begin()
 		return s.w.buf, nil
 	}
-	s.over(r.ix, false)
+	if s.key == nil {
+		s.over(r.ix, false)
+	} else if s.cur == nil {
+		s.over(r.ix, true) // positions in lists must stay what they are
+	}
 	err = s.answer()
 	s.r.msg = nil
 	if err != nil {

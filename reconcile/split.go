@@ -44,13 +44,14 @@ type plan struct {
 	list    int  // a range with fewer items is sent as a list
 	lean    bool // no list where less will do
 	jitter  bool // boundaries move from one conversation to the next
+	exact   bool // a closing fingerprint digests what it claims
 }
 
 var plans = [...]plan{
 	Reference: {name: "reference", buckets: 16, list: 32},
-	Balanced:  {name: "balanced", buckets: 16, list: 32, lean: true, jitter: true},
-	Latency:   {name: "latency", buckets: 64, list: 32, lean: true, jitter: true},
-	Bandwidth: {name: "bandwidth", buckets: 8, list: 12, lean: true, jitter: true},
+	Balanced:  {name: "balanced", buckets: 16, list: 32, lean: true, jitter: true, exact: true},
+	Latency:   {name: "latency", buckets: 64, list: 32, lean: true, jitter: true, exact: true},
+	Bandwidth: {name: "bandwidth", buckets: 8, list: 12, lean: true, jitter: true, exact: true},
 }
 
 const (
@@ -80,7 +81,7 @@ func (p plan) fit(frameBytes int) plan {
 // one list.
 func (p *plan) cut(n int, initiator, opening bool) int {
 	switch {
-	case n >= p.list && p.lean:
+	case n >= p.list && p.exact:
 		return min(p.buckets, n/leanItems)
 	case n >= p.list:
 		return p.buckets

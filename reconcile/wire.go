@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -60,6 +61,7 @@ var (
 	ErrMode       = errors.New("unknown mode")
 	ErrCount      = errors.New("list is longer than the message")
 	ErrRepeatedID = errors.New("ID repeated in a list")
+	ErrRun        = errors.New("run is empty, split or beyond the list") // in the dialect
 )
 
 // MessageError says that the peer sent bytes which V1 does not allow. The
@@ -89,13 +91,14 @@ func appendVarint(dst []byte, v uint64) []byte {
 
 // writer builds one message.
 type writer struct {
-	buf  []byte
-	time uint64 // of the last bound written
+	buf     []byte
+	time    uint64 // of the last bound written
+	version byte   // 0 is V1
 }
 
 // begin starts a message in the memory of the one before.
 func (w *writer) begin() {
-	w.buf, w.time = append(w.buf[:0], version), 0
+	w.buf, w.time = append(w.buf[:0], cmp.Or(w.version, version)), 0
 }
 
 // header writes a range up to its payload. Times must not go backwards.
@@ -116,7 +119,8 @@ type wireRange struct {
 	upper       Bound
 	mode        uint64
 	fingerprint Fingerprint
-	ids         []byte // of the message: 32 bytes each, as sent
+	ids         []byte // of the message: 32 bytes each, as sent (8 in the dialect)
+	wants       wants  // in the dialect
 }
 
 // reader takes a message apart, range by range, without a copy.
@@ -127,11 +131,12 @@ type reader struct {
 	keys    []uint64  // reused
 	sorted  []ID      // reused
 	checked bool      // the lists have been looked through before
+	short   bool      // this is the dialect
 }
 
 // reset begins to read msg in the memory of the message before.
 func (r *reader) reset(msg []byte) {
-	*r = reader{msg: msg, keys: r.keys[:0], sorted: r.sorted[:0]}
+	*r = reader{msg: msg, keys: r.keys[:0], sorted: r.sorted[:0], short: r.short}
 }
 
 // check reads the whole message, and goes back to its first range if nothing
@@ -193,6 +198,10 @@ func (r *reader) next() (ok bool, err error) {
 	case modeList:
 		err = r.list()
 	default:
+		if r.short && r.g.mode == modeWants {
+			err = r.wants()
+			break
+		}
 		err = r.fail(at, ErrMode, "%d", r.g.mode)
 	}
 	return err == nil, err
@@ -244,19 +253,39 @@ func (r *reader) list() error {
 	if err != nil {
 		return err
 	}
-	if left := len(r.msg) - r.at; n > uint64(left/idBytes) {
+	width := idBytes
+	if r.short {
+		width = shortBytes
+	}
+	if left := len(r.msg) - r.at; n > uint64(left/width) {
 		return r.fail(at, ErrCount, "%d IDs in %d bytes", n, left)
 	}
 	at = r.at
-	r.g.ids = r.msg[at : at+int(n)*idBytes]
+	r.g.ids = r.msg[at : at+int(n)*width]
 	r.at += len(r.g.ids)
 	if r.checked {
+		return nil
+	}
+	if r.short {
+		if r.repeatedShort() {
+			return r.fail(at, ErrRepeatedID, "%d IDs", n)
+		}
 		return nil
 	}
 	if id := r.repeated(); id != nil {
 		return r.fail(at, ErrRepeatedID, "%x", *id)
 	}
 	return nil
+}
+
+// repeatedShort says whether a short ID comes twice in the list.
+func (r *reader) repeatedShort() bool {
+	r.keys = slices.Grow(r.keys[:0], len(r.g.ids)/shortBytes)
+	for at := 0; at < len(r.g.ids); at += shortBytes {
+		r.keys = append(r.keys, binary.LittleEndian.Uint64(r.g.ids[at:]))
+	}
+	slices.Sort(r.keys)
+	return len(slices.Compact(r.keys)) < len(r.g.ids)/shortBytes
 }
 
 // repeated is an ID that comes twice in the list, or nil. It looks at the

@@ -1,0 +1,161 @@
+package reconcile
+
+import (
+	"cmp"
+	"encoding/binary"
+	"slices"
+)
+
+// The dialect is V1 with three differences, for two peers that have agreed
+// on it and on a Key beforehand:
+//
+//	version  0x6f
+//	list     count varint, then 8 bytes for each ID, in the order of
+//	         (time, ID): SipHash-2-4 of the ID under the key, little-endian
+//	mode 3   the answer to a list, which settles its range on both sides:
+//	         runs varint, then for each a gap and a length, both varints:
+//	         positions in the list of what the answerer lacks; then a
+//	         varint, the number of items that it alone holds there
+//
+// A list is answered by whichever side gets it, and never by a list. Each
+// side learns what it alone holds, and how many items the other does: it
+// sends its own, and waits for as many.
+const (
+	dialectVersion = 0x6f
+	modeWants      = 3
+	shortBytes     = 8
+)
+
+// wants are the runs of a range of mode 3.
+type wants struct {
+	runs  []byte // pairs of varints, checked
+	count int    // pairs
+	alone uint64
+}
+
+// wants reads the payload of mode 3.
+func (r *reader) wants() error {
+	at := r.at
+	n, err := r.varint("number of runs")
+	if err != nil {
+		return err
+	}
+	if left := len(r.msg) - r.at; n > uint64(left/2) {
+		return r.fail(at, ErrCount, "%d runs in %d bytes", n, left)
+	}
+	begin, end := r.at, uint64(0)
+	for i := range n {
+		at = r.at
+		gap, err := r.varint("gap")
+		if err != nil {
+			return err
+		}
+		length, err := r.varint("run")
+		if err != nil {
+			return err
+		}
+		// Runs are as long as can be, so that there is one way to write them.
+		if length == 0 || i > 0 && gap == 0 || gap > 1<<40 || length > 1<<40 || end > 1<<40 {
+			return r.fail(at, ErrRun, "gap %d, length %d", gap, length)
+		}
+		end += gap + length
+	}
+	r.g.wants = wants{runs: r.msg[begin:r.at], count: int(n)}
+	r.g.wants.alone, err = r.varint("number of items")
+	return err
+}
+
+// shorts appends the short names of IDs to dst, with their positions.
+func (s *engine) shorts(dst []keyed, ids []byte) []keyed {
+	dst = slices.Grow(dst, len(ids)/idBytes)
+	for at := 0; at < len(ids); at += idBytes {
+		dst = append(dst, keyed{s.key.short(ids[at : at+idBytes]), at / idBytes})
+	}
+	return dst
+}
+
+// answerList answers a list in the dialect: it notes what only this side has
+// in [begin, end), and writes which of the list it lacks. settled says that
+// there was nothing to write; flush comes before what is.
+func (s *engine) answerList(begin, end int, upper *Bound, flush func()) (settled bool, err error) {
+	if s.own, err = s.cur.ids(slices.Grow(s.own[:0], (end-begin)*idBytes), begin, end); err != nil {
+		return false, err
+	}
+	byKey := func(x, y keyed) int { return cmp.Compare(x.key, y.key) }
+	mine, theirs := s.shorts(s.differ.mine[:0], s.own), s.differ.theirs[:0]
+	for at := 0; at < len(s.r.g.ids); at += shortBytes {
+		theirs = append(theirs, keyed{binary.LittleEndian.Uint64(s.r.g.ids[at:]), at / shortBytes})
+	}
+	slices.SortFunc(mine, byKey)
+	slices.SortFunc(theirs, byKey)
+	s.differ.mine, s.differ.theirs = mine, theirs
+	haves, missing := len(s.have), s.missing[:0]
+	i := 0
+	for _, y := range theirs {
+		for i < len(mine) && mine[i].key < y.key {
+			s.have = append(s.have, ID(s.own[mine[i].at*idBytes:]))
+			i++
+		}
+		if i < len(mine) && mine[i].key == y.key {
+			i++
+		} else {
+			missing = append(missing, y.at)
+		}
+	}
+	for ; i < len(mine); i++ {
+		s.have = append(s.have, ID(s.own[mine[i].at*idBytes:]))
+	}
+	s.missing = missing
+	s.coming += len(missing)
+	alone := len(s.have) - haves
+	if alone+len(missing) == 0 {
+		return true, nil
+	}
+	flush()
+	slices.Sort(missing)
+	s.w.header(upper, modeWants)
+	runs := 0
+	for k := range missing {
+		if k == 0 || missing[k] != missing[k-1]+1 {
+			runs++
+		}
+	}
+	s.w.buf = appendVarint(s.w.buf, uint64(runs))
+	after := 0
+	for k := 0; k < len(missing); {
+		n := 1
+		for k+n < len(missing) && missing[k+n] == missing[k]+n {
+			n++
+		}
+		s.w.buf = appendVarint(s.w.buf, uint64(missing[k]-after))
+		s.w.buf = appendVarint(s.w.buf, uint64(n))
+		after, k = missing[k]+n, k+n
+	}
+	s.w.buf = appendVarint(s.w.buf, uint64(alone))
+	s.sent = end
+	return false, nil
+}
+
+// takeWants settles a range of which the peer has got a list: it lacks what
+// it points at.
+func (s *engine) takeWants(begin, end int) (err error) {
+	if s.own, err = s.cur.ids(slices.Grow(s.own[:0], (end-begin)*idBytes), begin, end); err != nil {
+		return err
+	}
+	r := reader{msg: s.r.g.wants.runs}
+	at := uint64(0)
+	for range s.r.g.wants.count {
+		gap, _ := r.varint("gap")
+		length, _ := r.varint("run")
+		at += gap
+		if at+length > uint64(end-begin) {
+			return s.r.fail(s.r.at, ErrRun, "up to %d in a list of %d", at+length, end-begin)
+		}
+		for ; length > 0; length-- {
+			s.have = append(s.have, ID(s.own[int(at)*idBytes:]))
+			at++
+		}
+	}
+	s.coming += int(min(s.r.g.wants.alone, 1<<31-1))
+	return nil
+}
