@@ -37,6 +37,7 @@ type app struct {
 	args   []string           // the command line, for a running up
 	shared *anabranch.Replica // inside a running up: its replica; else nil
 	served string             // inside a running up: its --home
+	caller string             // inside a running up: the version of the caller; empty: not known
 	dir    string             // what relative file names start from; empty: this process's folder
 }
 
@@ -94,7 +95,7 @@ so that "in sync" is something proven and never assumed.
 	group(groupRecords, newPut(a), newAppend(a), newGet(a), newList(a), newRm(a), newConflicts(a), newHistory(a), newWhy(a), newWatch(a))
 	group(groupMembers, newInvite(a), newMembers(a), newRevoke(a), newDevice(a), newForget(a))
 	group(groupRecords, newImport(a), newExport(a), newDump(a), newLoad(a))
-	group(groupReplica, newSync(a), newWait(a), newStatus(a), newVerify(a), runsHere(newPaths(a)))
+	group(groupReplica, newSync(a), newWait(a), newStatus(a), newDoctor(a), newVerify(a), runsHere(newPaths(a)))
 	group(groupReplica, newBackup(a), runsHere(newRestore(a)))
 	root.AddCommand(runsHere(newVersion(a)), runsHere(newMan(a)))
 	return root

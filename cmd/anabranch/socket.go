@@ -38,6 +38,7 @@ type order struct {
 	Terminal bool     `json:"terminal"`
 	Shown    bool     `json:"shown"`
 	Colour   bool     `json:"colour"`
+	Version  string   `json:"version"`
 }
 
 const (
@@ -106,6 +107,7 @@ func (a *app) forward(cmd *cobra.Command) error {
 		Terminal: a.terminal,
 		Shown:    a.shown,
 		Colour:   a.colour,
+		Version:  fullVersion(),
 	})
 	if err != nil {
 		return err
@@ -254,6 +256,7 @@ func (a *app) attend(ctx context.Context, r *anabranch.Replica, conn net.Conn) {
 		terminal: o.Terminal,
 		shown:    o.Shown,
 		colour:   o.Colour,
+		caller:   o.Version,
 		shared:   r,
 		served:   a.home,
 		dir:      o.Dir,
