@@ -81,7 +81,7 @@ func (d *Doc) apply(name uint64, body []byte) (status Status, grown int, err err
 	skip := uint32(0)
 	if len(in.runs) > 0 && in.first < next {
 		skip = min(next-in.first, in.total)
-		if err := d.compare(in.runs, skip, in.text); err != nil {
+		if err := d.compare(in.runs, skip, in.text()); err != nil {
 			return 0, -1, err
 		}
 	}
@@ -98,7 +98,7 @@ func (d *Doc) apply(name uint64, body []byte) (status Status, grown int, err err
 	changed := false
 	if total := in.first + in.total; runs > 0 && (runs == len(in.runs) || in.runs[runs].id.number()-in.first > skip) && total > next {
 		d.learn(name)
-		d.join(in.runs[:runs], skip, in.text)
+		d.join(in.runs[:runs], skip, in.text())
 		grown, changed = in.own, true
 	}
 	for _, c := range in.claims[:claims] {
@@ -218,20 +218,31 @@ func (d *Doc) join(runs []run, skip uint32, text []byte) {
 		}
 		said, ascii := cutText(text, r.n)
 		text = text[len(said):]
-		d.wide = d.wide || !ascii
-		s := span{id: r.id, ol: r.parent, n: r.n, clen: 1}
-		if r.left {
-			s.rp = r.parent
-			s.ol, _ = d.origins(r.parent)
+		if !ascii {
+			d.wide = true
 		}
 		write(to, r.id.number(), said, ascii)
-		l, i := d.insert(d.place(&s), s)
+		l, i := d.joinRun(r)
 		to.next += r.n
-		d.hint = spot{l: l, i: i}
+		d.hint = i
 		if d.watch != nil {
 			d.notice(l, i, r.id, Patch{Text: string(said), Lane: to.name})
 		}
 	}
+}
+
+// joinRun places one run, the text of which is written.
+func (d *Doc) joinRun(r run) (*leaf, int) {
+	s := span{id: r.id, ol: r.parent, n: r.n, clen: 1}
+	if r.left {
+		s.rp = r.parent
+		s.ol, _ = d.origins(r.parent)
+	} else if r.parent != 0 && r.parent == r.id-1 {
+		if l, i, _ := d.locate(r.parent); d.extend(l, i, r.id, r.n) {
+			return l, i
+		}
+	}
+	return d.insert(d.place(&s), s)
 }
 
 // cutText is the first n runes of a text, and whether they are all ASCII.

@@ -59,6 +59,7 @@ const unknownLane = 1 << 30
 // decoder holds one decoded delta, and keeps its memory for the next.
 type decoder struct {
 	b   []byte
+	at  int // in b
 	bad bool
 
 	names  []uint64 // by place
@@ -68,8 +69,6 @@ type decoder struct {
 	total  uint32
 	runs   []run
 	claims []claim
-	text   []byte
-	ascii  bool
 
 	raw     []byte
 	src     bytes.Reader
@@ -78,20 +77,36 @@ type decoder struct {
 
 // number reads one number.
 func (in *decoder) number() uint64 {
-	if len(in.b) > 0 && in.b[0] < 0x80 {
-		v := in.b[0]
-		in.b = in.b[1:]
-		return uint64(v)
+	if in.at < len(in.b) && in.b[in.at] < 0x80 {
+		in.at++
+		return uint64(in.b[in.at-1])
 	}
-	v, n := crdt.Uvarint(in.b)
+	return in.longNumber()
+}
+
+func (in *decoder) longNumber() uint64 {
+	// Two and three bytes are what numbers of characters take.
+	if b := in.b[in.at:]; len(b) >= 3 && b[0] >= 0x80 {
+		switch {
+		case b[1] < 0x80 && b[1] > 0:
+			in.at += 2
+			return uint64(b[0]&0x7f) | uint64(b[1])<<7
+		case b[1] >= 0x80 && b[2] < 0x80 && b[2] > 0:
+			in.at += 3
+			return uint64(b[0]&0x7f) | uint64(b[1]&0x7f)<<7 | uint64(b[2])<<14
+		}
+	}
+	v, n := crdt.Uvarint(in.b[in.at:])
 	if n == 0 {
 		in.bad = true
-		in.b = nil
-		return 0
+		n = len(in.b) - in.at
 	}
-	in.b = in.b[n:]
+	in.at += n
 	return v
 }
+
+// left is how many bytes are still to be read.
+func (in *decoder) left() int { return len(in.b) - in.at }
 
 func malformed(format string, args ...any) error {
 	return &FormatError{What: "delta", Reason: fmt.Sprintf(format, args...)}
@@ -99,13 +114,16 @@ func malformed(format string, args ...any) error {
 
 // decode reads a delta of a lane, with ids as d knows them.
 func (in *decoder) decode(d *Doc, name uint64, body []byte) error {
-	in.names, in.lanes, in.runs, in.claims = in.names[:0], in.lanes[:0], in.runs[:0], in.claims[:0]
-	in.first, in.total, in.text, in.bad, in.ascii = 0, 0, nil, false, true
+	in.names = in.names[:0]
+	in.lanes = in.lanes[:0]
+	in.runs = in.runs[:0]
+	in.claims = in.claims[:0]
+	in.first, in.total, in.bad = 0, 0, false
 	if len(body) == 0 || len(body) > MaxDelta {
 		return malformed("%d bytes", len(body))
 	}
 	head := body[0]
-	in.b = body[1:]
+	in.b, in.at = body, 1
 	if head&0xf0 != deltaVersion || head&(hasRuns|hasClaims) == 0 {
 		return malformed("first byte %#x", head)
 	}
@@ -117,12 +135,12 @@ func (in *decoder) decode(d *Doc, name uint64, body []byte) error {
 	in.own = unknownLane
 	if head&hasLanes != 0 {
 		n := in.number()
-		if n == 0 || n > uint64(len(in.b)/8) {
-			return malformed("%d lanes in %d bytes", n, len(in.b))
+		if n == 0 || n > uint64(in.left()/8) {
+			return malformed("%d lanes in %d bytes", n, in.left())
 		}
 		for i := range int(n) {
-			other := binary.BigEndian.Uint64(in.b)
-			in.b = in.b[8:]
+			other := binary.BigEndian.Uint64(in.b[in.at:])
+			in.at += 8
 			if other == 0 || other == name {
 				return malformed("lane %x is among the others", other)
 			}
@@ -158,22 +176,19 @@ func (in *decoder) decode(d *Doc, name uint64, body []byte) error {
 	if in.bad {
 		return malformed("a number is cut off or too long")
 	}
-	in.text = in.b
-	runes, ascii, ok := checkBytes(in.text)
-	if !ok || runes != int(in.total) {
+	if runes, _, ok := checkBytes(in.b[in.at:]); !ok || runes != int(in.total) {
 		return malformed("text of %d characters where runs have %d", runes, in.total)
 	}
-	in.ascii = ascii
 	return nil
 }
 
 // unpack inflates what follows the first byte.
 func (in *decoder) unpack() error {
 	size := in.number()
-	if in.bad || size > MaxDelta || size > uint64(len(in.b))*deflateRatio {
-		return malformed("%d bytes deflated to %d", size, len(in.b))
+	if in.bad || size > MaxDelta || size > uint64(in.left())*deflateRatio {
+		return malformed("%d bytes deflated to %d", size, in.left())
 	}
-	in.src.Reset(in.b)
+	in.src.Reset(in.b[in.at:])
 	if in.inflate == nil {
 		in.inflate = flate.NewReader(&in.src)
 	} else if err := in.inflate.(flate.Resetter).Reset(&in.src, nil); err != nil {
@@ -187,22 +202,22 @@ func (in *decoder) unpack() error {
 	if n, err := in.inflate.Read(more[:]); n != 0 || err != io.EOF || in.src.Len() != 0 {
 		return malformed("more than %d bytes in the DEFLATE stream", size)
 	}
-	in.b = in.raw
+	in.b, in.at = in.raw, 0
 	return nil
 }
 
 // readRuns returns how many lanes it met.
 func (in *decoder) readRuns() (mentioned int, err error) {
 	first, count := in.number(), in.number()
-	if first == 0 || first > crdt.MaxNumber || count == 0 || count > uint64(len(in.b)/2) {
-		return 0, malformed("%d runs from number %d in %d bytes", count, first, len(in.b))
+	if first == 0 || first > crdt.MaxNumber || count == 0 || count > uint64(in.left()/2) {
+		return 0, malformed("%d runs from number %d in %d bytes", count, first, in.left())
 	}
 	in.first = uint32(first)
 	total := uint64(0)
 	for range count {
 		v := in.number()
 		n := v >> 1
-		if n == 0 || n > uint64(len(in.b)) || first+total+n > crdt.MaxNumber {
+		if n == 0 || n > uint64(in.left()) || first+total+n > crdt.MaxNumber {
 			return 0, malformed("a run of %d characters", n)
 		}
 		in.runs = append(in.runs, run{id: makeID(in.own, uint32(first+total)), n: uint32(n), left: v&1 == 1})
@@ -260,7 +275,7 @@ func (in *decoder) readClaims(mentioned int) error {
 	least := uint64(0)
 	for range groups {
 		place, count := in.number(), in.number()
-		if place < least || place > uint64(len(in.names)) || count == 0 || count > uint64(len(in.b)/2) {
+		if place < least || place > uint64(len(in.names)) || count == 0 || count > uint64(in.left()/2) {
 			return malformed("%d claims about lane %d of %d", count, place, len(in.names))
 		}
 		for p := max(least, 1); p <= place; p++ {
@@ -298,6 +313,9 @@ func (in *decoder) readClaims(mentioned int) error {
 	}
 	return nil
 }
+
+// text is what the characters of the decoded delta say.
+func (in *decoder) text() []byte { return in.b[in.at:] }
 
 // encoder writes one delta.
 type encoder struct {

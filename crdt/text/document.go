@@ -20,7 +20,7 @@ type Doc struct {
 	wide   bool             // some character, visible or not, is outside ASCII
 
 	cur   cursor
-	hint  spot // the span that was located last
+	hint  int // which span of its leaf was located last: likely the next one, too
 	watch func(Patch)
 
 	deep      bool // every span has a depth; see depth.go
@@ -128,6 +128,23 @@ func (d *Doc) laneOf(name uint64) int {
 		d.mine = i
 	}
 	return i
+}
+
+// extend lets a span have n characters more, if they can only stand at its end:
+// they go on in its lane from its last character, after which nobody typed.
+func (d *Doc) extend(l *leaf, i int, x id, n uint32) bool {
+	s := &l.spans[i]
+	if s.clen != 1 || s.id+id(s.n) != x {
+		return false
+	}
+	if y := d.following(l, i); y != nil && y.ol == x-1 {
+		return false
+	}
+	s.n += n
+	d.lanes[x.lane()].put(x.number(), n, l.self)
+	d.length += n
+	d.adjust(l, int32(n))
+	return true
 }
 
 // insert puts a visible span at a spot. Its lane has room for it, its text is

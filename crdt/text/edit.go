@@ -27,28 +27,35 @@ func (d *Doc) Insert(pos int, s string) error {
 		return ErrFull
 	}
 	d.burst.open(in.next)
-	run := span{id: makeID(d.mine, in.next), n: uint32(n), clen: 1}
+	x := makeID(d.mine, in.next)
+	in.grow(in.next + uint32(n) - 1)
+	write(in, in.next, s, ascii)
+	in.next += uint32(n)
+	if !ascii {
+		d.wide = true
+	}
 
 	at := spot{l: d.leaves[d.first]}
+	run := span{id: x, n: uint32(n), clen: 1}
+	extended := false
 	if pos > 0 {
 		l, i, off := d.seek(uint32(pos - 1))
 		at = spot{l, i, off + 1}
 		run.ol = l.spans[i].id + id(off)
+		extended = run.ol == x-1 && d.extend(l, i, x, run.n)
 	}
-	if y, ol, _ := d.upcoming(at); y != 0 && ol == run.ol {
-		run.rp = y
-	}
-	in.grow(in.next + uint32(n) - 1)
-	write(in, in.next, s, ascii)
-	in.next += uint32(n)
-	d.wide = d.wide || !ascii
-	l, i := d.insert(at, run)
-	if c := &d.cur; pos > 0 && c.splits == d.splits && l == c.l {
-		for ; c.i < i; c.i++ {
-			c.before += l.spans[c.i].visible()
+	if !extended {
+		if y, ol, _ := d.upcoming(at); y != 0 && ol == run.ol {
+			run.rp = y
 		}
-	} else {
-		c.l = nil
+		l, i := d.insert(at, run)
+		if c := &d.cur; pos > 0 && c.splits == d.splits && l == c.l {
+			for ; c.i < i; c.i++ {
+				c.before += l.spans[c.i].visible()
+			}
+		} else {
+			c.l = nil
+		}
 	}
 	if d.watch != nil {
 		d.watch(Patch{Pos: pos, Text: s, Lane: d.own, Local: true})

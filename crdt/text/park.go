@@ -74,7 +74,7 @@ func (d *Doc) parkRest(name uint64, body []byte, runs, claims int) error {
 	if k.known[key] {
 		return nil
 	}
-	size := len(body) + len(in.text) + 24*(len(in.runs)-runs+len(in.claims)-claims) + 200
+	size := len(body) + len(in.text()) + 24*(len(in.runs)-runs+len(in.claims)-claims) + 200
 	if k.count == MaxParked || k.bytes+size > MaxParkedBytes {
 		return ErrParkFull
 	}
@@ -91,7 +91,7 @@ func (d *Doc) parkRest(name uint64, body []byte, runs, claims int) error {
 		}
 	}
 	p := &parked{parkedKey: key, size: size}
-	text := in.text
+	text := in.text()
 	for i, r := range in.runs {
 		if i < runs {
 			text = text[prefix(text, r.n):]

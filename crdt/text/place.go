@@ -23,14 +23,14 @@ type spot struct {
 func (d *Doc) locate(x id) (*leaf, int, uint32) {
 	n := x.number()
 	l := d.leaves[d.lanes[x.lane()].pages[n>>pageBits].leaf[n&pageMask]]
-	if l == d.hint.l && d.hint.i < l.n {
-		if s := &l.spans[d.hint.i]; uint64(x-s.id) < uint64(s.n) {
-			return l, d.hint.i, uint32(x - s.id)
+	if d.hint < l.n {
+		if s := &l.spans[d.hint]; uint64(x-s.id) < uint64(s.n) {
+			return l, d.hint, uint32(x - s.id)
 		}
 	}
 	for i := range l.spans[:l.n] {
 		if s := &l.spans[i]; uint64(x-s.id) < uint64(s.n) {
-			d.hint = spot{l: l, i: i}
+			d.hint = i
 			return l, i, uint32(x - s.id)
 		}
 	}

@@ -86,6 +86,9 @@ type page struct {
 // many lanes have few characters.
 func (l *lane) grow(last uint32) {
 	top := int(last >> pageBits)
+	if top < len(l.pages) && int(last&pageMask) < len(l.pages[top].leaf) {
+		return
+	}
 	for len(l.pages) <= top {
 		l.pages = append(l.pages, page{})
 	}
@@ -138,6 +141,10 @@ func write[T string | []byte](l *lane, number uint32, text T, ascii bool) {
 		}
 		return
 	}
+	if p := &l.pages[number>>pageBits]; len(text) == 1 && p.wide == nil {
+		p.ascii[number&pageMask] = text[0]
+		return
+	}
 	for len(text) > 0 {
 		p := &l.pages[number>>pageBits]
 		at := int(number & pageMask)
@@ -173,6 +180,10 @@ func (l *lane) read(b []byte, number, n uint32) []byte {
 
 // put notes the leaf that n characters from number on are in.
 func (l *lane) put(number, n uint32, leaf int32) {
+	if n == 1 {
+		l.pages[number>>pageBits].leaf[number&pageMask] = leaf
+		return
+	}
 	for n > 0 {
 		at := number & pageMask
 		k := min(n, pageLen-at)
