@@ -249,16 +249,15 @@ func (s *Store) build(group []*request) *commit {
 		case r.adds && reserve != nil:
 			c.answers[i] = reserve
 		default:
-			c.answers[i] = c.apply(r.run)
+			if c.answers[i] = c.apply(r.run); c.answers[i] == nil {
+				c.answers[i] = c.drain()
+			}
+		}
+		if c.err != nil {
+			return c
 		}
 	}
-	c.sign()
-	batch := c.tx.batch()
-	if len(batch) == 0 {
-		return c
-	}
-	s.lease.write(c)
-	if c.durable, c.err = s.engine.apply(batch); c.err != nil {
+	if c.flush(); c.err != nil || c.durable == nil {
 		return c
 	}
 	c.view = s.share()
@@ -267,6 +266,17 @@ func (s *Store) build(group []*request) *commit {
 		w.space.ahead = w.result
 	}
 	return c
+}
+
+// flush hands what was built to the engine.
+func (c *commit) flush() {
+	c.sign()
+	batch := c.tx.batch()
+	if len(batch) == 0 {
+		return
+	}
+	c.store.lease.write(c)
+	c.durable, c.err = c.store.engine.apply(batch)
 }
 
 // publish makes a durable commit visible.
@@ -284,6 +294,9 @@ func (s *Store) publish(c *commit) {
 	}
 	s.mu.Unlock()
 	old.release()
+	for _, sp := range c.shrunk {
+		s.compact(sp)
+	}
 }
 
 // commit is one group in the making.
@@ -301,6 +314,7 @@ type commit struct {
 	durable func() error // waits for the disk; nil: there is nothing to write
 	view    *sharedView  // of the engine, with this commit
 	err     error        // final: the batch was not applied
+	shrunk  []*Space     // a large removal was finished in them
 
 	// Of the request that is being applied:
 	authors []record.Key // numbered by it
@@ -338,6 +352,11 @@ func (c *commit) apply(run func(*commit) error) error {
 		} else if e := w.accept(); e != nil {
 			// The trees refuse only what the rows cannot hold either.
 			panic(e)
+		}
+	}
+	for _, w := range c.touched {
+		if err == nil && len(w.queue) == 0 && w.finally != nil {
+			w.finally()
 		}
 	}
 	return err

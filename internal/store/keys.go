@@ -25,6 +25,7 @@ const (
 	tableMeta      = 'm' // name -> value
 	tableHeldBy    = 'o' // S A ID -> nothing: held records by author
 	tablePath      = 'p' // S path 00 kind time n -> A
+	tableQueue     = 'q' // S -> removals that go on
 	tableTrash     = 'r' // S ID -> expiry, record
 	tableSpace     = 's' // S -> genesis
 	tableTime      = 't' // S time ID -> n
@@ -38,7 +39,7 @@ var tableNames = map[byte]string{
 	tableArrival: "arrival", tableDeparture: "departure", tableControl: "control", tableDot: "dot", tableExpiry: "trash expiry",
 	tableFact: "fact", tableHeldPath: "held path", tableHeld: "held", tableID: "id",
 	tableHeldOrder: "held order", tableKill: "pending kill", tableLane: "lane", tableMeta: "meta",
-	tableHeldBy: "held author", tablePath: "path", tableTrash: "trash", tableSpace: "space",
+	tableHeldBy: "held author", tableQueue: "removal", tablePath: "path", tableTrash: "trash", tableSpace: "space",
 	tableTime: "time", tableAuthor: "author", tableVector: "replaces", tableTrashBy: "trash author",
 }
 

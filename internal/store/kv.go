@@ -1,5 +1,7 @@
 package store
 
+import "context"
+
 // row is one key and value, both the caller's own.
 type row struct{ key, value []byte }
 
@@ -42,6 +44,8 @@ type engine interface {
 	full() <-chan struct{}
 	shortage() error
 	giveUp()
+	// compact gives back the space of what was deleted in [lo, hi).
+	compact(ctx context.Context, lo, hi []byte) error
 	// free is the space on the disk, false when that is not known.
 	free() (bytes uint64, ok bool)
 	close() error

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"sync"
 
 	"github.com/tidwall/btree"
@@ -115,4 +116,7 @@ func (m *memory) close() error            { return nil }
 func (m *memory) full() <-chan struct{}   { return m.fail }
 func (m *memory) shortage() error         { return nil }
 func (m *memory) giveUp()                 {}
-func (m *memory) free() (uint64, bool)    { return 0, false }
+func (m *memory) compact(context.Context, []byte, []byte) error {
+	return nil
+}
+func (m *memory) free() (uint64, bool) { return 0, false }

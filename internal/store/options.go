@@ -17,6 +17,7 @@ const Format = 1
 // Our own limits. None of them decides membership.
 const (
 	groupRequests = 1024    // requests answered by one fsync
+	removeSlice   = 10_000  // records moved in one batch by a change of the law
 	groupBytes    = 4 << 20 // record bytes after which a group is closed: a batch above half a memtable is flushed as its own table
 	chunkRows     = 512     // rows read in one step of a scan
 	keptVector    = record.MaxReplaces + 1
@@ -31,8 +32,9 @@ const (
 const sweepArea = "/"
 
 const (
-	defaultHeldBytes = 64 << 20
-	defaultTrashAge  = 7 * 24 * time.Hour
+	defaultHeldBytes  = 64 << 20
+	defaultTrashAge   = 7 * 24 * time.Hour
+	defaultTrashBytes = 256 << 20
 )
 
 // Errors that a caller branches on.
@@ -72,6 +74,9 @@ type Options struct {
 	// root, to be brought back if its author's authority changes. Default
 	// seven days; negative keeps no trash.
 	TrashAge time.Duration
+	// TrashBytes bounds, for each space, the trash that no standing seal lists:
+	// what was to be destroyed first goes early. Default 256 MiB.
+	TrashBytes int64
 	// Now is the clock of the trash. Default time.Now.
 	Now func() time.Time
 	// LeaseDir is a directory that backups and clones of the store do not
@@ -93,6 +98,7 @@ type Options struct {
 	Logger *slog.Logger
 
 	noSync     bool          // the control of the power-cut test: it must lose
+	slice      int           // records moved in one batch; default removeSlice
 	departures int           // kept in the log; default departureRows
 	spaceRetry time.Duration // between attempts to write on a full disk; default 500 ms, negative: that is a failure
 }
@@ -104,6 +110,9 @@ func (o Options) validate() (Options, error) {
 	}
 	if o.MemTableBytes < 0 || o.MemTableBytes > 0 && o.MemTableBytes < 16<<10 {
 		wrong = append(wrong, fmt.Errorf("store: MemTableBytes is %d, at least 16384", o.MemTableBytes))
+	}
+	if o.TrashBytes < 0 {
+		wrong = append(wrong, fmt.Errorf("store: TrashBytes is %d", o.TrashBytes))
 	}
 	if o.CacheBytes < 0 {
 		wrong = append(wrong, fmt.Errorf("store: CacheBytes is %d", o.CacheBytes))
@@ -131,6 +140,12 @@ func (o Options) validate() (Options, error) {
 	}
 	if o.spaceRetry == 0 {
 		o.spaceRetry = 500 * time.Millisecond
+	}
+	if o.slice == 0 {
+		o.slice = removeSlice
+	}
+	if o.TrashBytes == 0 {
+		o.TrashBytes = defaultTrashBytes
 	}
 	if o.departures == 0 {
 		o.departures = departureRows

@@ -184,18 +184,39 @@ func (w *work) restamp(x row) error {
 	return err
 }
 
-// emptyTrash destroys what has expired, a bounded number at a time.
+// emptyTrash destroys what has expired, a bounded number at a time, and what
+// is over the budget.
 func (w *work) emptyTrash() error {
 	if w.stats.Trash == w.stats.Kept {
 		return nil
 	}
 	lo := tableKey(tableExpiry, w.s, 0)
 	hi := u64(tableKey(tableExpiry, w.s, 8), uint64(w.c.now.UnixMicro()))
+	if err := w.destroy(lo, hi, func() bool { return true }); err != nil {
+		return err
+	}
+	hi = u64(tableKey(tableExpiry, w.s, 8), never)
+	tooLarge := func() bool { return w.stats.TrashBytes > w.c.store.options.TrashBytes }
+	for before := -1; tooLarge() && before != w.stats.Trash; {
+		before = w.stats.Trash
+		if err := w.destroy(lo, hi, tooLarge); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// destroy takes up to trashStep rows out of the trash, in the order of their
+// expiry, as long as more says so.
+func (w *work) destroy(lo, hi []byte, more func() bool) error {
 	rows, _, err := w.c.tx.chunk(lo, hi, trashStep)
 	if err != nil {
 		return err
 	}
 	for _, x := range rows {
+		if !more() {
+			return nil
+		}
 		if len(x.key) != 45 {
 			return damagedRow(x.key, "%d bytes", len(x.key))
 		}

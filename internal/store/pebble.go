@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -226,6 +227,9 @@ func (d *disk) failed() <-chan struct{}         { return d.latch.done }
 func (d *disk) failure() error                  { return d.latch.failure() }
 func (d *disk) full() <-chan struct{}           { return d.latch.full() }
 func (d *disk) giveUp()                         { d.latch.giveUp() }
+func (d *disk) compact(ctx context.Context, lo, hi []byte) error {
+	return d.db.Compact(ctx, lo, hi, false)
+}
 func (d *disk) shortage() error {
 	if d.only != nil {
 		return d.only

@@ -106,7 +106,8 @@ func (w *work) receive(rs []*record.Verified) (*Result, error) {
 			res.Held++
 		}
 	}
-	res.Version, res.Removed, res.Forks = w.version, w.removed, w.forks
+	res.Forks = w.forks
+	w.finally = func() { res.Version, res.Removed = w.version, w.removed }
 	return res, nil
 }
 

@@ -337,7 +337,7 @@ func (v *Snapshot) Filter(sweeps []*record.Verified) (*Snapshot, error) {
 		if !known {
 			continue
 		}
-		err := v.space.selected(rows, a, &ch.Selectors[i], func(n uint64, r *record.Verified) error {
+		err := v.space.selected(rows, a, &ch.Selectors[i], nil, func(_ []byte, n uint64, r *record.Verified) error {
 			if st.law.Judge(r) != space.Member {
 				remove(r, n)
 			}

@@ -47,12 +47,13 @@ type state struct {
 	tree    *reconcile.Tree // all members by (time, ID)
 	trie    *merkle.Tree    // all member IDs
 	stats   HeldStats
-	pending int    // kills that wait for a sweep
-	serial  uint64 // of the next held record
-	others  int64  // bytes of held records by others
-	moves   uint64 // changes of authority since the store was opened, from 1
-	trimmed uint64 // departures up to this number were forgotten
-	gone    int    // departures in the log
+	pending int       // kills that wait for a sweep
+	serial  uint64    // of the next held record
+	others  int64     // bytes of held records by others
+	moves   uint64    // changes of authority since the store was opened, from 1
+	trimmed uint64    // departures up to this number were forgotten
+	gone    int       // departures in the log
+	queue   []removal // what a change of the law left to do; empty in a state that is published, unless a row is damaged
 }
 
 // HeldStats counts what is kept outside the set.
@@ -164,6 +165,9 @@ func (sp *Space) load(r reader) error {
 		err = flush()
 	}
 	if err != nil {
+		return err
+	}
+	if err := sp.loadQueue(r); err != nil {
 		return err
 	}
 	return sp.loadOutside(r)

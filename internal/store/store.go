@@ -28,8 +28,11 @@ type Store struct {
 	stranger record.ID // random: stands for the ID of a record that is not signed yet
 	lease    *lease    // nil: none; used by the committer only
 
-	requests chan *request // full means writers wait
-	lost     error         // a batch that did not become durable; nothing after it does
+	requests chan *request  // full means writers wait
+	lost     error          // a batch that did not become durable; nothing after it does
+	tasks    sync.WaitGroup // compactions
+	tasksCtx context.Context
+	endTasks context.CancelFunc
 	stop     chan struct{} // closed by Close
 	stopped  chan struct{} // closed when the committer has ended and its last group is answered
 	closing  sync.Once
@@ -95,6 +98,7 @@ func open(dir string, e engine, o Options) (*Store, error) {
 		views:    make(map[*sharedView]struct{}),
 	}
 	rand.Read(s.stranger[:])
+	s.tasksCtx, s.endTasks = context.WithCancel(context.Background())
 	type loaded struct{ err error }
 	done := make(chan loaded, 1)
 	go func() { done <- loaded{s.load()} }()
@@ -162,7 +166,7 @@ func (s *Store) load() error {
 	}
 	s.view = s.share()
 	s.lease = openLease(s)
-	return nil
+	return s.goOn()
 }
 
 func (s *Store) loadMeta() error {
@@ -208,6 +212,7 @@ func (s *Store) Close() error {
 	s.closing.Do(func() {
 		s.closed.Store(true)
 		close(s.stop)
+		s.endTasks()
 		select {
 		case <-s.stopped:
 		case <-s.engine.full():
@@ -222,6 +227,7 @@ func (s *Store) Close() error {
 		// disk fails now, so it is taken aside.
 		alone := make(chan struct{})
 		go func() {
+			s.tasks.Wait()
 			s.gate.Lock()
 			defer s.gate.Unlock()
 			s.mu.Lock()

@@ -31,7 +31,7 @@ func (sp *Space) Sweep(ctx context.Context, author ed25519.PrivateKey, now uint6
 			return err
 		}
 		err = w.sweep(author, now, kills)
-		*n = w.removed
+		w.finally = func() { *n = w.removed }
 		return err
 	})
 	if err != nil {

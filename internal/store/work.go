@@ -44,7 +44,10 @@ type work struct {
 	advanced map[laneID]struct{}    // of those, the ones to be written
 	own      map[record.Key]ownLane // lane 0: none
 	forks    []Fork
-	removed  int // data records that left
+	removed  int    // data records that left
+	touched  int    // records that a change of the law moved
+	requeued bool   // queue is another than before
+	finally  func() // called when nothing is left in queue
 }
 
 type laneID struct {
@@ -68,6 +71,7 @@ func newWork(c *commit, sp *Space) *work {
 func (w *work) begin() {
 	w.saved = w.state
 	w.ownsLaw, w.log, w.forks, w.removed = false, nil, nil, 0
+	w.touched, w.requeued, w.finally = 0, false, nil
 	w.lanes, w.advanced = make(map[laneID]laneRow), make(map[laneID]struct{})
 	w.own = make(map[record.Key]ownLane)
 }
@@ -87,6 +91,7 @@ func (w *work) flush() error {
 	for id := range w.advanced {
 		w.c.tx.set(laneKey(w.s, id.author, id.lane), w.lanes[id].encode())
 	}
+	w.saveQueue()
 	if err := w.trim(); err != nil {
 		return err
 	}
@@ -268,102 +273,6 @@ func (w *work) settle(ch space.Change) error {
 	}
 	for i := range ch.Selectors {
 		if err := w.rejudge(&ch.Selectors[i], authority); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// rejudge looks again at the records a selector names. Without a change of
-// authority a sweep can only kill members: a held record has no grant that
-// would admit it, and what is dead stays so.
-func (w *work) rejudge(sel *space.Selector, authority bool) error {
-	a, known := w.c.store.authors.number(sel.Author)
-	if !known {
-		return nil
-	}
-	err := w.space.selected(w.c.tx, a, sel, func(n uint64, r *record.Verified) error {
-		v := w.judge(r)
-		if v == space.Member {
-			return nil
-		}
-		if err := w.leave(r, n, v); err != nil {
-			return err
-		}
-		_, err := w.place(r, v)
-		return err
-	})
-	if err != nil || !authority {
-		return err
-	}
-	for _, table := range []byte{tableHeldBy, tableTrashBy} {
-		if err := w.rejudgeOutside(table, a, sel); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// rejudgeOutside looks at held records or trash of one author.
-func (w *work) rejudgeOutside(table byte, a uint32, sel *space.Selector) error {
-	here, from := space.Held, byte(tableHeld)
-	if table == tableTrashBy {
-		here, from = space.Dead, tableTrash
-	}
-	lo := u32(tableKey(table, w.s, 4), a)
-	return each(w.c.tx, lo, successor(lo), func(x row) error {
-		if len(x.key) != 41 {
-			return damagedRow(x.key, "%d bytes", len(x.key))
-		}
-		key := idKey(from, w.s, record.ID(x.key[9:]))
-		b, err := w.c.tx.get(key)
-		if err != nil || b == nil {
-			return err // gone since the chunk was read
-		}
-		_, r, err := w.space.decodeStamped(key, b)
-		if err != nil || r.Data() && !sel.Covers(&r.Record) {
-			return err
-		}
-		v := w.judge(r)
-		if v == here {
-			return nil
-		}
-		if err := w.drop(r); err != nil {
-			return err
-		}
-		_, err = w.place(r, v)
-		return err
-	})
-}
-
-// selected reads the member data records that a selector names, with their
-// arrival numbers: seeks in the dot order, never a scan of more than the
-// author's lanes in question. fn may take the record out of the set.
-func (sp *Space) selected(r reader, a uint32, sel *space.Selector, fn func(n uint64, r *record.Verified) error) error {
-	take := func(lo, hi []byte) error {
-		return each(r, lo, hi, func(x row) error {
-			d, err := decodeDot(x.key)
-			if err != nil {
-				return err
-			}
-			v, err := sp.readArrival(r, d.n)
-			if err != nil || !sel.Covers(&v.Record) {
-				return err
-			}
-			return fn(d.n, v)
-		})
-	}
-	prefix := u32(tableKey(tableDot, sp.number, 24), a)
-	if sel.Lane != 0 {
-		prefix = u64(prefix, sel.Lane)
-	}
-	if sel.Lane == 0 || sel.Numbers == nil {
-		return take(prefix, successor(prefix))
-	}
-	for _, span := range sel.Numbers {
-		lo := dotPrefix(sp.number, a, sel.Lane, span.First)
-		hi := successor(dotPrefix(sp.number, a, sel.Lane, span.Last))
-		if err := take(lo, hi); err != nil {
 			return err
 		}
 	}
