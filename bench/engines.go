@@ -19,6 +19,7 @@ import (
 // itself: bytes, or hex digits as a string.
 type engine struct {
 	name      string
+	backend   string // engines of one backend share its sets
 	build     func(items []reconcile.Item) any
 	initiator func(set any, frame int) initiator
 	responder func(set any, frame int) responder
@@ -84,10 +85,18 @@ func converse(in initiator, out responder) (r result, err error) {
 	return r, nil
 }
 
-// ours returns our engine over sealed or live sets.
+// ours returns our engine over sealed or live sets. Its two sides are kept
+// and reset for every conversation, as a server would do.
 func ours(name string, live bool, split reconcile.Split) engine {
+	backend := "sealed"
+	if live {
+		backend = "live"
+	}
+	in, out := map[int]*reconcile.Initiator{}, map[int]*reconcile.Responder{}
+	seed := uint64(0)
 	return engine{
-		name: name,
+		name:    name,
+		backend: backend,
 		build: func(items []reconcile.Item) any {
 			if live {
 				t := new(reconcile.Tree)
@@ -99,10 +108,21 @@ func ours(name string, live bool, split reconcile.Split) engine {
 			return must(reconcile.NewVector(items))
 		},
 		initiator: func(set any, frame int) initiator {
-			return &ourInitiator{in: must(reconcile.NewInitiator(set.(reconcile.Index), reconcile.Options{FrameBytes: frame, Split: split}))}
+			ix := set.(reconcile.Index)
+			if in[frame] == nil {
+				in[frame] = must(reconcile.NewInitiator(ix, reconcile.Options{FrameBytes: frame, Split: split}))
+			}
+			seed++
+			in[frame].Reset(ix, seed)
+			return &ourInitiator{in: in[frame]}
 		},
 		responder: func(set any, frame int) responder {
-			return ourResponder{must(reconcile.NewResponder(set.(reconcile.Index), reconcile.Options{FrameBytes: frame, Split: split}))}
+			ix := set.(reconcile.Index)
+			if out[frame] == nil {
+				out[frame] = must(reconcile.NewResponder(ix, reconcile.Options{FrameBytes: frame, Split: split}))
+			}
+			out[frame].Reset(ix, seed)
+			return ourResponder{out[frame]}
 		},
 	}
 }
@@ -138,7 +158,8 @@ func (r ourResponder) respond(m message) (message, error) {
 
 // nostrlib is fiatjaf.com/nostr.
 var nostrlib = engine{
-	name: "fiatjaf.com/nostr",
+	name:    "fiatjaf.com/nostr",
+	backend: "nostrlib",
 	build: func(items []reconcile.Item) any {
 		v := newvector.New()
 		for i := range items {
@@ -193,7 +214,8 @@ func (r newResponder) respond(m message) (message, error) {
 
 // goNostr is github.com/nbd-wtf/go-nostr, which the former replaced.
 var goNostr = engine{
-	name: "nbd-wtf/go-nostr",
+	name:    "nbd-wtf/go-nostr",
+	backend: "go-nostr",
 	build: func(items []reconcile.Item) any {
 		v := oldvector.New()
 		for i := range items {

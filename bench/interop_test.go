@@ -11,9 +11,9 @@ import (
 
 var sessions = flag.Int("sessions", 1000, "random conversations against each peer in each role")
 
-// deal draws two sets: sizes, overlap, the spread of times and, if asked for,
+// draw makes two sets: sizes, overlap, the spread of times and, if asked for,
 // the length of common prefixes vary.
-func deal(rng *rand.Rand, prefixes bool) (mine, theirs []reconcile.Item, want result) {
+func draw(rng *rand.Rand, prefixes bool) (mine, theirs []reconcile.Item, want result) {
 	n := []int{0, 3, 40, 400, 3000}[rng.IntN(5)]
 	n = rng.IntN(n + 1)
 	spread := []uint64{1, 3, 1000, 1 << 40}[rng.IntN(4)]
@@ -56,7 +56,7 @@ func TestInterop(t *testing.T) {
 				rng := rand.New(rand.NewPCG(7, 7))
 				framed, rounds := 0, 0
 				for k := range *sessions {
-					mine, theirs, want := deal(rng, peer.name != goNostr.name)
+					mine, theirs, want := draw(rng, peer.name != goNostr.name)
 					us := ours("ours", rng.IntN(2) == 0, reconcile.Split(rng.IntN(4)))
 					frames := []int{0, 0, 4096, 10_000}
 					ourFrame, theirFrame := frames[rng.IntN(4)], frames[rng.IntN(4)]

@@ -14,7 +14,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"time"
 
 	"anabranch/reconcile"
@@ -26,8 +25,9 @@ func main() {
 	peers := flag.Bool("peers", true, "run the other implementations too")
 	slow := flag.Bool("slow", false, "run also what takes a peer more than a minute")
 	out := flag.String("out", "", "folder for the table and the chart; none: print the table")
+	note := flag.String("note", "", "a remark for the report, on the machine say")
 	flag.Parse()
-	if err := run(*n, *reps, *peers, *slow, *out); err != nil {
+	if err := run(*n, *reps, *peers, *slow, *out, *note); err != nil {
 		fmt.Fprintln(os.Stderr, "bench: error:", err)
 		os.Exit(1)
 	}
@@ -43,36 +43,50 @@ type column struct {
 	memory float64 // bytes per item
 }
 
-func run(n, reps int, peers, slow bool, out string) error {
+func run(n, reps int, peers, slow bool, out, note string) error {
 	u := newUniverse(n)
+	var deal deal
 	engines := []engine{
 		ours("sealed", false, reconcile.Reference),
-		ours("live", true, reconcile.Reference),
 		ours("sealed, balanced", false, reconcile.Balanced),
-		ours("live, balanced", true, reconcile.Balanced),
 		ours("sealed, bandwidth", false, reconcile.Bandwidth),
 		ours("sealed, latency", false, reconcile.Latency),
+		ours("live", true, reconcile.Reference),
+		ours("live, balanced", true, reconcile.Balanced),
 	}
 	if peers {
 		engines = append(engines, nostrlib, goNostr)
 	}
-	var columns []column
-	for _, e := range engines {
-		c := column{name: e.name}
-		c.build, c.memory = building(e, u.items)
-		for _, w := range works {
-			if w.differ > n/2 || e.name == goNostr.name && w.frame > 0 && n >= 1_000_000 && !slow {
-				c.times, c.rounds, c.wire = append(c.times, 0), append(c.rounds, 0), append(c.wire, 0)
-				continue
+	columns := make([]column, len(engines))
+	for k, e := range engines {
+		columns[k].name = e.name
+		if k > 0 && engines[k-1].backend == e.backend {
+			columns[k].build, columns[k].memory = columns[k-1].build, columns[k-1].memory
+			continue
+		}
+		columns[k].build, columns[k].memory = building(e, u.items)
+	}
+	for i, w := range works {
+		if w.differ > n/2 {
+			works = works[:i]
+			break
+		}
+		if i == 0 || w.differ != works[i-1].differ || w.recent != works[i-1].recent {
+			deal = u.deal(w)
+		}
+		for k, e := range engines {
+			c := &columns[k]
+			var t time.Duration
+			var r result
+			if e.name != goNostr.name || w.frame == 0 || n < 1_000_000 || slow {
+				var err error
+				if t, r, err = measure(e, &deal, w, reps); err != nil {
+					return fmt.Errorf("%s, %s: %w", e.name, w.name, err)
+				}
+				fmt.Fprintf(os.Stderr, "%-34s %-18s %10.3f ms %5d rounds %9d bytes\n", w.name, e.name, ms(t), r.rounds, r.wire)
 			}
-			t, r, err := measure(e, u, w, reps)
-			if err != nil {
-				return fmt.Errorf("%s, %s: %w", e.name, w.name, err)
-			}
-			fmt.Fprintf(os.Stderr, "%-18s %-34s %10.3f ms %5d rounds %9d bytes\n", e.name, w.name, ms(t), r.rounds, r.wire)
 			c.times, c.rounds, c.wire = append(c.times, t), append(c.rounds, r.rounds), append(c.wire, r.wire)
 		}
-		columns = append(columns, c)
 	}
 	// Engines that split like the reference must have sent the same.
 	for i, w := range works {
@@ -83,7 +97,7 @@ func run(n, reps int, peers, slow bool, out string) error {
 			}
 		}
 	}
-	table := report(n, columns, single(u.items))
+	table := report(n, columns, single(u.items), note)
 	if out == "" {
 		fmt.Print(table)
 		return nil
@@ -118,15 +132,17 @@ func heap() int64 {
 	return int64(m.HeapAlloc)
 }
 
+// enough is what one work of one implementation may take; it is done once
+// in any case.
+const enough = 2 * time.Second
+
 // measure runs one work until its median is worth something.
-func measure(e engine, u *universe, w work, reps int) (time.Duration, result, error) {
-	mine, theirs, want := u.sides(w)
-	a, b := e.build(mine), e.build(theirs)
-	mine, theirs = nil, nil
+func measure(e engine, d *deal, w work, reps int) (time.Duration, result, error) {
+	a, b := d.sets(e)
 	runtime.GC()
 	var times []time.Duration
 	var last result
-	for spent := time.Duration(0); len(times) < reps && (len(times) == 0 || spent < 10*time.Second); {
+	for spent := time.Duration(0); len(times) < reps && (len(times) == 0 || spent < enough); {
 		// The process's clock is coarse: quick work is done several times.
 		runs := 1
 		if len(times) > 0 && times[0] < 2*time.Millisecond {
@@ -141,7 +157,7 @@ func measure(e engine, u *universe, w work, reps int) (time.Duration, result, er
 			last = r
 		}
 		t := (cpu() - begin) / time.Duration(runs)
-		if err := want.check(last); err != nil {
+		if err := d.want.check(last); err != nil {
 			return 0, last, err
 		}
 		times = append(times, t)
@@ -220,5 +236,8 @@ func number(v float64) string {
 		return fmt.Sprintf("%.0f", v)
 	}
 	s := fmt.Sprintf("%.0f", v)
-	return strings.TrimSpace(s[:len(s)-3] + " " + s[len(s)-3:])
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + " " + s[i:]
+	}
+	return s
 }

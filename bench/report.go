@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -22,13 +23,16 @@ var elsewhere = []struct {
 	{"JS", [6]float64{3788, 6028, 0, 14226, 0, 5005}},
 }
 
-func report(n int, columns []column, o ops) string {
+func report(n int, columns []column, o ops, note string) string {
 	var b strings.Builder
 	p := func(format string, args ...any) { fmt.Fprintf(&b, format, args...) }
 	p("# Reconciliation, measured\n\n")
 	p("Written by `go run . -out ../docs` in `bench`; do not edit.\n\n")
 	p("%s items of 32 bytes, %s/%s, %s, %s. CPU of both sides\ntogether in milliseconds, garbage collection included; medians. Every result was\nequal to the definition, and all that split like the reference sent as many bytes.\n\n",
 		number(float64(n)), runtime.GOOS, runtime.GOARCH, runtime.Version(), time.Now().Format("January 2006"))
+	if note != "" {
+		p("%s\n\n", note)
+	}
 	p("![CPU by implementation](reconcile-bench.svg)\n\n")
 	p("| work |")
 	for _, c := range columns {
@@ -69,7 +73,7 @@ func report(n int, columns []column, o ops) string {
 	for i, w := range works {
 		p("| %s |", w.name)
 		for _, k := range wires {
-			p(" %d · %d |", columns[k].wire[i], columns[k].rounds[i])
+			p(" %s · %d |", count(columns[k].wire[i]), columns[k].rounds[i])
 		}
 		p("\n")
 	}
@@ -88,6 +92,14 @@ func report(n int, columns []column, o ops) string {
 		}
 	}
 	return b.String()
+}
+
+// count writes a whole number.
+func count(n int) string {
+	if n < 10_000 {
+		return fmt.Sprint(n)
+	}
+	return number(float64(n))
 }
 
 func us(t time.Duration) float64 { return float64(t) / float64(time.Microsecond) }
@@ -129,7 +141,7 @@ func chart(n int, columns []column) string {
 	p(`<text x="12" y="22" font-size="15">Reconciling %s items: CPU of both sides, milliseconds, logarithmic</text>`, number(float64(n)))
 	for v := 0.01; v <= most; v *= 10 {
 		p(`<line x1="%.1f" x2="%.1f" y1="%d" y2="%d" stroke="#ddd"/><text x="%.1f" y="%d" text-anchor="middle" fill="#666">%s</text>`,
-			x(v), x(v), top-10, top+group*len(works)-gap, x(v), top-14, strings.TrimSuffix(number(v), ".0"))
+			x(v), x(v), top-10, top+group*len(works)-gap, x(v), top-14, strconv.FormatFloat(v, 'g', 6, 64))
 	}
 	for i, w := range works {
 		y := top + i*group

@@ -62,6 +62,29 @@ func newUniverse(n int) *universe {
 	return u
 }
 
+// deal is one difference, and the sets of both sides in each backend that
+// has been asked for.
+type deal struct {
+	mine, theirs []reconcile.Item
+	want         result
+	built        map[string][2]any
+}
+
+func (u *universe) deal(w work) (d deal) {
+	d.mine, d.theirs, d.want = u.sides(w)
+	d.built = map[string][2]any{}
+	return d
+}
+
+func (d *deal) sets(e engine) (mine, theirs any) {
+	s, ok := d.built[e.backend]
+	if !ok {
+		s = [2]any{e.build(d.mine), e.build(d.theirs)}
+		d.built[e.backend] = s
+	}
+	return s[0], s[1]
+}
+
 // sides deals the items out: of the differing ones, in order, the first,
 // third, ... are at the responder only, the others at the initiator only.
 func (u *universe) sides(w work) (mine, theirs []reconcile.Item, want result) {
