@@ -17,16 +17,10 @@ func (b *burst) open(number uint32) {
 
 func (b *burst) isOpen() bool { return b.first > 0 || len(b.claims) > 0 }
 
-// claim notes a claim, joined with the one before where one goes on from the
-// other.
-func (b *burst) claim(c claim) {
-	b.claims = joinClaim(b.claims, c, 0)
-}
-
-// joinClaim appends c to claims, or joins it with the last one that is not
-// below from.
-func joinClaim(claims []claim, c claim, from int) []claim {
-	if k := len(claims) - 1; k >= from && claims[k].clen == c.clen {
+// joinClaim appends a claim, or joins it with the last one where one goes on
+// from the other.
+func joinClaim(claims []claim, c claim) []claim {
+	if k := len(claims) - 1; k >= 0 && claims[k].clen == c.clen {
 		last := &claims[k]
 		if c.id+id(c.n) == last.id {
 			last.id, last.n = c.id, last.n+c.n

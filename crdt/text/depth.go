@@ -118,7 +118,6 @@ func (d *Doc) deepen(l *leaf) {
 // the character there is a child of r.ol and not r's right parent.
 func (d *Doc) placeByDepth(at spot, r *span) spot {
 	target := d.depthBelow(r.ol, r.rp)
-	best := at                                               // the last sibling before r, or what bounds the region
 	l, i := at.l, at.i                                       // the first span to look at
 	inside := l.n > 0 && at.off > 0 && at.off < l.spans[i].n // r.ol has a successor in its span
 	if at.off > 0 {
@@ -136,7 +135,6 @@ func (d *Doc) placeByDepth(at spot, r *span) spot {
 		if l == nil {
 			l, i = d.leaves[d.first], -1
 		}
-		best = spot{l, i, 0}
 		i++
 	case inside:
 		next := l.spans[at.i].id + id(at.off)
@@ -145,12 +143,11 @@ func (d *Doc) placeByDepth(at spot, r *span) spot {
 		}
 	}
 	if sl, si := d.lastSibling(l, i, target, r.id); sl != nil {
-		best = spot{sl, si, 0}
 		l, i = sl, si+1
 	} else if r.rp == 0 && !inside {
-		return best // before the first sibling and its left children
+		return at // before the first sibling and its left children
 	}
-	// r goes behind all that hangs below best.
+	// r goes behind all that hangs below the span before l, i.
 	nl, ni := d.nextBelow(l, i, childDepth(target))
 	if nl == nil {
 		return d.end()
@@ -172,7 +169,7 @@ func (d *Doc) end() spot {
 // deep than bound.
 func (d *Doc) nextBelow(l *leaf, i int, bound uint64) (*leaf, int) {
 	for ; i < l.n; i++ {
-		d.steps++
+		d.work++
 		if l.depth[i] < bound {
 			return l, i
 		}
@@ -181,7 +178,7 @@ func (d *Doc) nextBelow(l *leaf, i int, bound uint64) (*leaf, int) {
 	for p := l.parent; p >= 0; {
 		nd := d.nodes[p]
 		for j := nd.index(kid) + 1; j < nd.n; j++ {
-			d.steps++
+			d.work++
 			if nd.least[j] < bound {
 				return d.firstBelow(nd, j, bound)
 			}
@@ -197,12 +194,12 @@ func (d *Doc) firstBelow(nd *node, j int, bound uint64) (*leaf, int) {
 	for !nd.low {
 		nd = d.nodes[nd.kids[j]]
 		for j = 0; nd.least[j] >= bound; j++ {
-			d.steps++
+			d.work++
 		}
 	}
 	l, i := d.leaves[nd.kids[j]], 0
 	for ; l.depth[i] >= bound; i++ {
-		d.steps++
+		d.work++
 	}
 	return l, i
 }
@@ -211,7 +208,7 @@ func (d *Doc) firstBelow(nd *node, j int, bound uint64) (*leaf, int) {
 // than bound.
 func (d *Doc) lastBelow(l *leaf, i int, bound uint64) (*leaf, int) {
 	for i--; i >= 0; i-- {
-		d.steps++
+		d.work++
 		if l.depth[i] < bound {
 			return l, i
 		}
@@ -220,19 +217,19 @@ func (d *Doc) lastBelow(l *leaf, i int, bound uint64) (*leaf, int) {
 	for p := l.parent; p >= 0; {
 		nd := d.nodes[p]
 		for j := nd.index(kid) - 1; j >= 0; j-- {
-			d.steps++
+			d.work++
 			if nd.least[j] >= bound {
 				continue
 			}
 			for !nd.low {
 				nd = d.nodes[nd.kids[j]]
 				for j = nd.n - 1; nd.least[j] >= bound; j-- {
-					d.steps++
+					d.work++
 				}
 			}
 			l := d.leaves[nd.kids[j]]
 			for i = l.n - 1; l.depth[i] >= bound; i-- {
-				d.steps++
+				d.work++
 			}
 			return l, i
 		}
@@ -274,7 +271,7 @@ type siblings struct {
 // the region or a sibling after x was met.
 func (s *siblings) inLeaf(l *leaf, i int) bool {
 	for ; i < l.n; i++ {
-		s.d.steps++
+		s.d.work++
 		switch dep := l.depth[i]; {
 		case dep < s.target:
 			return true
@@ -294,7 +291,7 @@ func (s *siblings) inNode(nd *node, j int) bool {
 	var with [nodeKids]int // kids with siblings
 	n, end := 0, nd.n
 	for k := j; k < nd.n; k++ {
-		s.d.steps++
+		s.d.work++
 		if nd.least[k] < s.target {
 			end = k
 			break

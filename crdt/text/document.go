@@ -25,12 +25,13 @@ type Doc struct {
 
 	deep      bool // every span has a depth; see depth.go
 	scanLimit int
-	steps     int // spans and nodes read while placing: tests bound them
+	work      int // spans and nodes read while placing: tests bound it
 
 	lastName uint64 // the lane that the last delta came from, and
 	lastLane int    // its index, or -1
 
 	burst burst
+	steps steps
 	park  park
 	dead  deadText // what is still to be read; see load.go
 	in    decoder

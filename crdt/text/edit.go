@@ -27,6 +27,7 @@ func (d *Doc) Insert(pos int, s string) error {
 		return ErrFull
 	}
 	d.burst.open(in.next)
+	d.steps.edit(in.next)
 	x := makeID(d.mine, in.next)
 	in.grow(in.next + uint32(n) - 1)
 	write(in, in.next, s, ascii)
@@ -45,7 +46,7 @@ func (d *Doc) Insert(pos int, s string) error {
 		extended = run.ol == x-1 && d.extend(l, i, x, run.n)
 	}
 	if !extended {
-		if y, ol, _ := d.upcoming(at); y != 0 && ol == run.ol {
+		if y, ol := d.upcoming(at); y != 0 && ol == run.ol {
 			run.rp = y
 		}
 		l, i := d.insert(at, run)
@@ -74,14 +75,21 @@ func (d *Doc) Delete(pos, n int) error {
 	case n == 0:
 		return nil
 	}
+	next := uint32(1)
+	if d.mine >= 0 {
+		next = d.lanes[d.mine].next
+	}
+	d.steps.edit(next)
 	for left := uint32(n); left > 0; {
 		l, i, off := d.seek(uint32(pos))
 		s := &l.spans[i]
 		k := min(left, s.n-off)
 		to := s.clen + 1
-		d.burst.claim(claim{s.id + id(off), k, to})
+		gone := claim{s.id + id(off), k, to}
+		d.burst.claims = joinClaim(d.burst.claims, gone)
+		d.steps.claims = joinClaim(d.steps.claims, gone)
 		c := &d.cur
-		l, i = d.mark(l, i, off, k, to)
+		_, i = d.mark(l, i, off, k, to)
 		if c.splits == d.splits {
 			c.i, c.before = i, c.before+off
 		} else {

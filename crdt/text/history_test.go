@@ -47,6 +47,18 @@ func newPeer(lane uint64, rng *rand.Rand) *peer {
 const alphabet = "abcdefghijklmnopqrstuvwxyzäßπ€漢😀"
 
 func (p *peer) edit(t testing.TB, rng *rand.Rand) {
+	if p.t == nil {
+		switch rng.IntN(8) {
+		case 0:
+			p.d.EndStep()
+		case 1:
+			p.d.Undo()
+			return
+		case 2:
+			p.d.Redo()
+			return
+		}
+	}
 	n := p.d.Len()
 	if n > 0 && rng.IntN(5) < 2 {
 		pos := rng.IntN(n)

@@ -77,22 +77,23 @@ func (d *Doc) after(x id) spot {
 	return spot{l, i, off + 1}
 }
 
-// upcoming is the first character after a spot with its origins, 0 at the end.
-func (d *Doc) upcoming(at spot) (y, ol, rp id) {
+// upcoming is the first character after a spot with its left origin, 0 at the
+// end.
+func (d *Doc) upcoming(at spot) (y, ol id) {
 	var s *span
 	switch {
 	case at.i < at.l.n && at.off < at.l.spans[at.i].n:
 		s = &at.l.spans[at.i]
 		if at.off > 0 {
 			y = s.id + id(at.off)
-			return y, y - 1, 0
+			return y, y - 1
 		}
 	default:
 		if s = d.following(at.l, at.i); s == nil {
-			return 0, 0, 0
+			return 0, 0
 		}
 	}
-	return s.id, s.ol, s.rp
+	return s.id, s.ol
 }
 
 // place finds the spot of a span that is not in the document, whose origins
@@ -100,7 +101,7 @@ func (d *Doc) upcoming(at spot) (y, ol, rp id) {
 // times 32 at worst.
 func (d *Doc) place(r *span) spot {
 	at := d.after(r.ol)
-	y, ol, rp := d.upcoming(at)
+	y, ol := d.upcoming(at)
 	switch {
 	case r.rp != 0 && y == r.rp:
 		return at
@@ -125,9 +126,9 @@ func (d *Doc) place(r *span) spot {
 			}
 			l, i, off = d.leaves[l.next], 0, 0
 		}
-		d.steps++
+		d.work++
 		s := &l.spans[i]
-		y, ol, rp = s.id, s.ol, s.rp
+		y, ol, rp := s.id, s.ol, s.rp
 		if off > 0 {
 			y, ol, rp = s.id+id(off), s.id+id(off)-1, 0
 		}

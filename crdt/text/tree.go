@@ -13,6 +13,7 @@ type leaf struct {
 	self, parent int32
 	prev, next   int32 // -1: none
 	n            int
+	size         measured
 	visible      uint32 // exact, while nodes above may be one settle behind
 	spans        [leafSpans]span
 	depth        *[leafSpans]uint64 // of each span's first character; see depth.go
@@ -87,6 +88,7 @@ func (nd *node) index(kid int32) int {
 // learn of it when another leaf changes, or somebody descends.
 func (t *tree) adjust(l *leaf, change int32) {
 	l.visible += uint32(change)
+	l.size.ok = false
 	if t.dirty != l {
 		t.settle()
 		t.dirty = l
@@ -255,6 +257,7 @@ func (d *Doc) split(l *leaf, cut int) (m *leaf, left bool) {
 		m.visible += s.visible()
 	}
 	l.visible -= m.visible
+	l.size.ok = false
 
 	nd := d.nodes[l.parent]
 	j := nd.index(l.self)
