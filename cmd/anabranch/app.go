@@ -31,6 +31,7 @@ type app struct {
 	space   string
 	json    bool
 	verbose bool
+	quiet   bool
 	started bool // flags and arguments were in order
 	endless bool // the command runs until it is interrupted
 
@@ -78,6 +79,7 @@ so that "in sync" is something proven and never assumed.
 	flags.StringVar(&a.home, "home", os.Getenv("ANABRANCH_HOME"), "keep everything below this `folder` (ANABRANCH_HOME)")
 	flags.Lookup("home").DefValue = ""
 	flags.BoolVar(&a.json, "json", false, "print JSON: one object, or one per line")
+	flags.BoolVarP(&a.quiet, "quiet", "q", false, "say on standard error only what went wrong, and secrets that are shown once")
 	flags.BoolVarP(&a.verbose, "verbose", "v", false, "log what the replica does on standard error")
 	root.AddGroup(
 		&cobra.Group{ID: groupStart, Title: "Start here:"},
@@ -182,8 +184,16 @@ func (a *app) with(ctx context.Context, fresh bool, o anabranch.Options, f func(
 
 // say writes one line of words to stderr. Whatever would move a terminal is
 // escaped, line breaks included.
+//
+// With --quiet only what went wrong is said: lines that begin with error:,
+// hint: or warning:.
 func (a *app) say(format string, args ...any) {
-	a.sayRaw("anabranch: " + escape(fmt.Sprintf(format, args...)))
+	line := fmt.Sprintf(format, args...)
+	kind, _, _ := strings.Cut(line, " ")
+	if a.quiet && kind != "error:" && kind != "hint:" && kind != "warning:" {
+		return
+	}
+	a.sayRaw("anabranch: " + escape(line))
 }
 
 // tell writes lines of words to stderr, each escaped on its own.

@@ -136,12 +136,20 @@ func (f *facts) look(ctx context.Context, r *anabranch.Replica) error {
 		}
 		out.admins = len(admins)
 		for _, p := range st.Peers {
-			_, failure := r.LastFailure(p.Device)
-			out.peers = append(out.peers, peerFacts{p, r.KnownAddrs(p.Device), failure})
+			out.peers = append(out.peers, peerFacts{p, r.KnownAddrs(p.Device), failureOf(r, p)})
 		}
 		f.spaces = append(f.spaces, out)
 	}
 	return nil
+}
+
+// failureOf is the error behind what a peer's status says went wrong.
+func failureOf(r *anabranch.Replica, p anabranch.PeerStatus) error {
+	_, err := r.LastFailure(p.Device)
+	if err == nil || err.Error() != p.LastError {
+		return nil // of another space
+	}
+	return err
 }
 
 func lookAt(path string) fileFacts {

@@ -3,11 +3,9 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"anabranch"
 )
@@ -157,13 +155,12 @@ func (a *app) progress(what string) *progress {
 }
 
 func (p *progress) show(done, total int) {
-	f, ok := p.app.stderr.(*os.File)
-	live := ok && term.IsTerminal(int(f.Fd()))
+	live := p.app.shown
 	pause := 10 * time.Second
 	if live {
 		pause = 200 * time.Millisecond
 	}
-	if time.Since(p.last) < pause {
+	if p.app.quiet || time.Since(p.last) < pause {
 		return
 	}
 	p.last = time.Now()
@@ -176,7 +173,7 @@ func (p *progress) show(done, total int) {
 		return
 	}
 	p.drawn = true
-	io.WriteString(f, "\r"+text+"\x1b[K")
+	io.WriteString(p.app.stderr, "\r"+text+"\x1b[K")
 }
 
 // end clears the line.

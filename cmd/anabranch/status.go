@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -43,18 +45,22 @@ type futureJSON struct {
 	Author string `json:"author"`
 }
 
+// peerJSON is another member as seen from here. What is not known is null.
 type peerJSON struct {
-	Device    string `json:"device"`
-	Label     string `json:"label,omitempty"`
-	Petname   string `json:"petname,omitempty"`
-	Role      string `json:"role"`
-	State     string `json:"state"` // in_sync, syncing, ahead, unknown, offline, blocked
-	Reason    string `json:"reason,omitempty"`
-	Addr      string `json:"addr,omitempty"`
-	AgreedAt  string `json:"agreedAt,omitempty"`
-	AgreedOn  string `json:"agreedOn,omitempty"` // a root
-	LastError string `json:"lastError,omitempty"`
-	FailedAt  string `json:"failedAt,omitempty"`
+	Device    string  `json:"device"`
+	Name      string  `json:"name"` // this replica's own name for it, or else its label; empty: none
+	Label     string  `json:"label,omitempty"`
+	Petname   string  `json:"petname,omitempty"`
+	Role      string  `json:"role"`
+	State     string  `json:"state"`     // in_sync, syncing, behind, ahead, diverged, blocked, incompatible, offline, unknown
+	Root      *string `json:"root"`      // that both held when they last agreed
+	AgreedAt  *string `json:"agreed_at"` // when that was
+	Missing   *uint64 `json:"missing"`   // records that it has and this device lacks
+	Surplus   *uint64 `json:"surplus"`   // the reverse
+	Path      *string `json:"path"`      // address of the connection
+	Reason    *string `json:"reason"`    // of a state that is not as it should be
+	LastError string  `json:"last_error,omitempty"`
+	FailedAt  string  `json:"failed_at,omitempty"`
 }
 
 func newStatus(a *app) *cobra.Command {
@@ -111,6 +117,9 @@ func (a *app) status(ctx context.Context, r *anabranch.Replica, s *anabranch.Spa
 		return err
 	}
 	at := standing{SpaceStatus: st, device: r.Device(), members: len(st.Peers), now: time.Now()}
+	for i, p := range at.Peers {
+		at.Peers[i] = refined(p, failureOf(r, p))
+	}
 	best := record.Role(0)
 	for _, m := range members {
 		if m.Self && !m.Revoked {
@@ -160,22 +169,54 @@ func (st standing) json() statusJSON {
 	for _, p := range st.Peers {
 		view := peerJSON{
 			Device:    p.Device.String(),
+			Name:      cmp.Or(p.Petname, p.Label),
 			Label:     p.Label,
 			Petname:   p.Petname,
 			Role:      p.Role.String(),
 			State:     string(p.State),
-			Reason:    plainText(p.Reason),
-			Addr:      p.Addr,
-			AgreedAt:  stamp(p.AgreedAt),
+			AgreedAt:  orNull(stamp(p.AgreedAt)),
+			Path:      orNull(p.Addr),
+			Reason:    orNull(plainText(p.Reason)),
 			LastError: plainText(p.LastError),
 			FailedAt:  stamp(p.FailedAt),
 		}
 		if !p.AgreedAt.IsZero() {
-			view.AgreedOn = p.AgreedOn.String()
+			view.Root = orNull(p.AgreedOn.String())
+		}
+		if p.State == anabranch.InSync {
+			view.Missing, view.Surplus = new(uint64), new(uint64)
 		}
 		out.Peers = append(out.Peers, view)
 	}
 	return out
+}
+
+// orNull is a text that JSON shows as null when there is none.
+func orNull(text string) *string {
+	if text == "" {
+		return nil
+	}
+	return &text
+}
+
+// States of a peer that the last failure tells.
+const (
+	diverged     anabranch.State = "diverged"
+	incompatible anabranch.State = "incompatible"
+)
+
+// refined is a peer's state with what its last failure says of it.
+func refined(p anabranch.PeerStatus, failure error) anabranch.PeerStatus {
+	var differ *anabranch.RootsDifferError
+	switch {
+	case p.State == anabranch.InSync || p.State == anabranch.Syncing || p.State == anabranch.Blocked:
+	case errors.Is(failure, anabranch.ErrIncompatible):
+		p.State, p.Reason = incompatible, "it speaks another version"
+	case errors.As(failure, &differ):
+		p.State = diverged
+		p.Reason = fmt.Sprintf("the last session ended with %s here and %d there", records(differ.OurCount), differ.TheirCount)
+	}
+	return p
 }
 
 func (st standing) lines() []string {
@@ -226,6 +267,8 @@ var stateWords = map[anabranch.State]string{
 	anabranch.Unknown: "not compared yet",
 	anabranch.Offline: "offline",
 	anabranch.Blocked: "blocked",
+	diverged:          "roots differ",
+	incompatible:      "incompatible",
 }
 
 // peer says how another device stands to this one.

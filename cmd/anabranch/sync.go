@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -40,6 +42,64 @@ type flowJSON struct {
 	Records  int   `json:"records"`
 	Payload  int64 `json:"payloadBytes"`  // records as they crossed
 	Overhead int64 `json:"overheadBytes"` // everything else
+}
+
+// syncSummaryJSON ends sync --json: all sessions together.
+type syncSummaryJSON struct {
+	Schema   string  `json:"schema"`         // anabranch.sync-summary/1
+	Type     string  `json:"type"`           // summary
+	Method   string  `json:"method"`         // of the sessions; mixed if they differ
+	Rounds   int     `json:"rounds"`         // of all
+	Overhead int64   `json:"overhead_bytes"` // of frames both ways, less the canonical length of the records that crossed
+	Payload  int64   `json:"payload_bytes"`  // that length
+	Wire     int64   `json:"wire_bytes"`     // of frames both ways
+	Sent     int     `json:"sent"`           // records
+	Received int     `json:"received"`
+	Root     string  `json:"root"`      // held here at the end
+	PeerRoot *string `json:"peer_root"` // held by every peer, at the end of its session; null if not known, or not one
+	InSync   bool    `json:"in_sync"`   // every peer was found to hold root
+}
+
+func (t *syncSummaryJSON) add(r anabranch.Report) {
+	switch method := string(r.Method); {
+	case t.Method == "" || method == "":
+		t.Method = cmp.Or(t.Method, method)
+	case t.Method != method:
+		t.Method = "mixed"
+	}
+	t.Rounds += r.Rounds
+	t.Wire += r.BytesIn + r.BytesOut
+	t.Payload += r.RecordBytesIn + r.RecordBytesOut
+	t.Overhead = t.Wire - t.Payload
+	t.Sent += r.RecordsOut
+	t.Received += r.RecordsIn
+}
+
+// theirs is the root that a peer held at the end of a session; empty if that
+// is not known.
+func theirs(r anabranch.Report, err error) string {
+	var differ *anabranch.RootsDifferError
+	switch {
+	case err == nil:
+		return anabranch.Root(r.Root).String()
+	case errors.As(err, &differ):
+		return anabranch.Root(differ.Theirs).String()
+	}
+	return ""
+}
+
+// summarise prints the last line of sync --json.
+func (a *app) summarise(ctx context.Context, s *anabranch.Space, t syncSummaryJSON, roots []string) error {
+	root, _, err := s.Root(ctx)
+	if err != nil {
+		return err
+	}
+	t.Schema, t.Type, t.Root = "anabranch.sync-summary/1", "summary", root.String()
+	if slices.Sort(roots); roots[0] == roots[len(roots)-1] {
+		t.PeerRoot = orNull(roots[0])
+	}
+	t.InSync = t.PeerRoot != nil && *t.PeerRoot == t.Root
+	return a.emit(t)
 }
 
 func newSync(a *app) *cobra.Command {
@@ -150,6 +210,8 @@ func (a *app) syncAll(ctx context.Context, s *anabranch.Space, targets []record.
 	}
 	defer running.Wait()
 	var failed []int // exit codes
+	var total syncSummaryJSON
+	var roots []string // of the peers
 	for i, k := range targets {
 		o := <-outcomes[i]
 		if ctx.Err() != nil {
@@ -158,8 +220,15 @@ func (a *app) syncAll(ctx context.Context, s *anabranch.Space, targets []record.
 		if err := a.synced(s, k, o.report, o.err); err != nil {
 			return err
 		}
+		total.add(o.report)
+		roots = append(roots, theirs(o.report, o.err))
 		if o.err != nil {
 			failed = append(failed, exitCode(o.err))
+		}
+	}
+	if a.json {
+		if err := a.summarise(ctx, s, total, roots); err != nil {
+			return err
 		}
 	}
 	switch {
@@ -233,6 +302,8 @@ func moved(r anabranch.Report) string {
 		method = string(r.Method)
 	case r.Method == "equal" && r.RecordsIn+r.RecordsOut > 0:
 		method = "only records of control and sweeps differed"
+	case r.Method == "equal" && r.ControlRounds > 0:
+		method = "the roots were equal once records of control had been compared"
 	}
 	out := fmt.Sprintf("received %s (%s and %s overhead), sent %s (%s and %s overhead); %s; %s, %s",
 		records(r.RecordsIn), bytesText(r.DataBytesIn), bytesText(r.OverheadIn()),

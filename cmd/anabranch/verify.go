@@ -51,7 +51,9 @@ bytes, and says exactly what is wrong. Exits 17 if anything is.`,
 				}
 				wrong := 0
 				for _, s := range spaces {
-					report, err := s.Verify(cmd.Context(), nil)
+					line := a.progress("records checked")
+					report, err := s.Verify(cmd.Context(), func(done, total uint64) { line.show(int(done), int(total)) })
+					line.end()
 					if err != nil {
 						return err
 					}
