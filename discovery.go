@@ -23,10 +23,11 @@ import (
 // their own, so it is remembered only when a connection has proved the key.
 
 const (
-	heardFor  = 10 * time.Minute
-	mostHeard = 4                      // addresses of one device
-	yield     = 500 * time.Millisecond // how long the larger key lets the smaller one dial
-	greet     = 100 * time.Millisecond // and begin the first session
+	heardFor   = 10 * time.Minute
+	mostHeard  = 4                      // addresses of one device
+	hurryLeast = 30 * time.Second       // between two that make us forget the back-off
+	yield      = 500 * time.Millisecond // how long the larger key lets the smaller one dial
+	greet      = 100 * time.Millisecond // and begin the first session
 )
 
 // heardAddr is where a device says it is.
@@ -51,7 +52,6 @@ func (r *Replica) lookAround() {
 	if port == 0 {
 		return
 	}
-	r.watch = mesh.WatchNetwork(r.networkChanged)
 	var err error
 	r.discovery, err = mesh.Discover(mesh.DiscoverOptions{
 		Port:   port,
@@ -63,6 +63,7 @@ func (r *Replica) lookAround() {
 	if err != nil {
 		r.log.Warn("members on this network are not looked for", "err", err)
 	}
+	r.watch = mesh.WatchNetwork(r.networkChanged)
 }
 
 // stopLooking ends what lookAround began.
@@ -99,10 +100,11 @@ func (r *Replica) heard(key mesh.Key, addr string) {
 	fresh := len(p.heard) == before
 	p.heard = slices.Insert(p.heard, 0, heardAddr{addr: addr, at: time.Now()})
 	p.heard = p.heard[:min(len(p.heard), mostHeard)]
-	p.mu.Unlock()
-	if fresh {
+	if fresh && time.Since(p.hurried) >= hurryLeast {
+		p.hurried = time.Now()
 		p.hurry.Store(true)
 	}
+	p.mu.Unlock()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	poke(p.wake)

@@ -42,8 +42,9 @@ var (
 	// the protocol that this program does not.
 	ErrIncompatible = errors.New("anabranch: incompatible version")
 	// ErrCursor says that a watcher was away for so long that the departures
-	// since its cursor are no longer known: begin again at 0.
-	ErrCursor = errors.New("anabranch: cursor is too old")
+	// since its cursor are no longer known, or that its cursor is ahead of
+	// the store: begin again at 0.
+	ErrCursor = errors.New("anabranch: cursor is of no use here")
 	// ErrMoved says that both sides changed so much during a session that
 	// something wanted was gone: run it again.
 	ErrMoved = errors.New("anabranch: the peer's records moved during the session")
@@ -90,18 +91,27 @@ func (e *NotAncestorError) Error() string {
 
 func short(k record.Key) string { return k.String()[:12] }
 
-// named adds to an error of the rooms below the name that callers match.
+// named adds to an error of the rooms below the name that callers match. Of
+// an attempt to open a stream, what got furthest decides.
 func named(err error) error {
-	for name, causes := range map[error][]error{
-		ErrClosed:       {store.ErrClosed, mesh.ErrClosed},
-		ErrUnreachable:  {mesh.ErrUnreachable, mesh.ErrWrongPeer},
-		ErrRefused:      {mesh.ErrRefused, session.ErrRefused},
-		ErrCut:          {mesh.ErrReset, mesh.ErrConnLost, session.ErrCut},
-		ErrIncompatible: {session.ErrVersion},
+	match := err
+	var open *mesh.OpenError
+	if errors.As(err, &open) {
+		match = open.Kind
+	}
+	for _, n := range []struct {
+		name   error
+		causes []error
+	}{
+		{ErrClosed, []error{store.ErrClosed, mesh.ErrClosed}},
+		{ErrIncompatible, []error{session.ErrVersion}},
+		{ErrRefused, []error{mesh.ErrRefused, session.ErrRefused}},
+		{ErrUnreachable, []error{mesh.ErrUnreachable, mesh.ErrWrongPeer}},
+		{ErrCut, []error{mesh.ErrReset, mesh.ErrConnLost, session.ErrCut}},
 	} {
-		for _, cause := range causes {
-			if errors.Is(err, cause) {
-				return namedError{name: name, error: err}
+		for _, cause := range n.causes {
+			if errors.Is(match, cause) {
+				return namedError{name: n.name, error: err}
 			}
 		}
 	}

@@ -4,8 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"anabranch/record"
@@ -21,24 +21,6 @@ type InviteOptions struct {
 	// replica listens on, or is known to listen on when it runs.
 	Addrs []string
 }
-
-// invitation is what the inviter remembers of a ticket, as a fact in its
-// store. Only the inviter completes it, so that single use is exact.
-type invitation struct {
-	Space   string `json:"space"`
-	Secret  string `json:"secret"`
-	Role    uint8  `json:"role"`
-	Area    string `json:"area"`
-	Expires int64  `json:"expires"` // seconds since 1970
-	// Set when it has been used; only the same device with the same author
-	// key is answered again, with the same grant.
-	Device string `json:"device,omitempty"`
-	Author string `json:"author,omitempty"`
-}
-
-const invitePrefix = "invite/"
-
-func inviteFact(id [8]byte) string { return invitePrefix + hex.EncodeToString(id[:]) }
 
 // Invite makes a single-use ticket to this space. Whoever joins with it must
 // reach this replica, and no other, while it is open.
@@ -63,6 +45,11 @@ func (s *Space) Invite(ctx context.Context, o InviteOptions) (Ticket, error) {
 	if err := record.CheckPath(o.Area); err != nil {
 		return Ticket{}, fmt.Errorf("anabranch: invite: area: %w", err)
 	}
+	for _, a := range o.Addrs {
+		if _, err := netip.ParseAddrPort(a); err != nil {
+			return Ticket{}, fmt.Errorf("anabranch: invite: address %q is not of the form ip:port", a)
+		}
+	}
 	if _, err := s.issuer(o.Area); err != nil {
 		return Ticket{}, err
 	}
@@ -80,7 +67,7 @@ func (s *Space) Invite(ctx context.Context, o InviteOptions) (Ticket, error) {
 		Addrs:   addrs[:min(len(addrs), maxTicketAddrs)],
 	}
 	rand.Read(t.secret[:])
-	fact, err := json.Marshal(invitation{
+	err := r.tickets.put(t.id(), invitation{
 		Space:   s.ID().String(),
 		Secret:  hex.EncodeToString(t.secret[:]),
 		Role:    uint8(o.Role),
@@ -88,38 +75,16 @@ func (s *Space) Invite(ctx context.Context, o InviteOptions) (Ticket, error) {
 		Expires: t.Expires.Unix(),
 	})
 	if err != nil {
-		return Ticket{}, err
-	}
-	if err := r.store.SetFact(ctx, inviteFact(t.id()), fact); err != nil {
 		return Ticket{}, fmt.Errorf("anabranch: invite: %w", err)
 	}
-	r.mu.Lock()
-	r.inviting = max(r.inviting, t.Expires.Unix())
-	r.mu.Unlock()
 	return t, nil
 }
 
-// lastInvitation is when the last open ticket expires, in seconds since 1970.
-// It forgets those that expired more than a month ago.
-func (r *Replica) lastInvitation() int64 {
-	facts, err := r.store.Facts(invitePrefix)
-	if err != nil {
-		return 0
+// Withdraw makes a ticket of this replica worthless. A device that has used
+// it stays a member: see Revoke.
+func (r *Replica) Withdraw(t Ticket) error {
+	if err := r.tickets.drop(t.id()); err != nil {
+		return fmt.Errorf("anabranch: withdraw ticket: %w", err)
 	}
-	now := r.options.Clock().Unix()
-	var last int64
-	for key, value := range facts {
-		var inv invitation
-		if json.Unmarshal(value, &inv) != nil {
-			continue
-		}
-		// A used ticket stays open for its user, whose answer may be lost.
-		last = max(last, inv.Expires)
-		if now > inv.Expires+30*24*3600 {
-			if err := r.store.SetFact(r.ctx, key, nil); err != nil {
-				r.log.Warn("old invitation not forgotten", "err", err)
-			}
-		}
-	}
-	return last
+	return nil
 }

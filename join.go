@@ -5,7 +5,6 @@ import (
 	"crypto/hmac"
 	"encoding/binary"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -76,6 +75,9 @@ func (r *Replica) Join(ctx context.Context, t Ticket, name string) (*Space, erro
 	if err != nil {
 		return nil, fmt.Errorf("anabranch: join: %w", named(err))
 	}
+	r.making.Lock()
+	defer r.making.Unlock()
+	ctx = context.WithoutCancel(ctx) // the inviter has let us in: it is done whole
 	id := genesis.ID()
 	if err := r.keys.addAuthor(id, author); err != nil {
 		return nil, fmt.Errorf("anabranch: join: %w", err)
@@ -93,8 +95,8 @@ func (r *Replica) Join(ctx context.Context, t Ticket, name string) (*Space, erro
 	if s, err := r.Space(id.String()); err == nil && s.Name() != "" {
 		name = s.Name() // invited again to a space held here: it keeps its name
 	}
-	if name == "" {
-		name = "space-" + id.String()[:8]
+	if name == "" || r.checkName(name) != nil && !r.isCalledSpace(id, name) {
+		name = "space-" + id.String()[:8] // none given, or taken while we asked
 	}
 	s, err := r.adopt(ctx, rows, name)
 	if err != nil {
@@ -108,10 +110,20 @@ func (r *Replica) Join(ctx context.Context, t Ticket, name string) (*Space, erro
 	return s, nil
 }
 
+// isCalledSpace reports whether a space here has a name already.
+func (r *Replica) isCalledSpace(id record.SpaceID, name string) bool {
+	s, err := r.Space(name)
+	return err == nil && s.ID() == id
+}
+
 func (r *Replica) askToJoin(ctx context.Context, t Ticket, author record.Key) (*space.Genesis, []*Record, error) {
 	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
 	defer cancel()
 	stream, err := r.host.Open(ctx, mesh.Key(t.Inviter), t.Addrs, joinProtocol)
+	if errors.Is(err, mesh.ErrRefused) {
+		// With no ticket open, it opens its door to nobody.
+		return nil, nil, fmt.Errorf("%w: the inviter has no open ticket for this device: it has been used, has expired, or was withdrawn", ErrTicket)
+	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -207,6 +219,13 @@ func (r *Replica) readWelcome(t Ticket, author record.Key, b []byte) (*space.Gen
 // serveJoin answers a device that comes with a ticket. An unknown ticket and
 // a wrong mac are answered alike.
 func (r *Replica) serveJoin(stream mesh.Stream) {
+	select {
+	case r.joins <- struct{}{}:
+		defer func() { <-r.joins }()
+	default:
+		stream.Reset() // too many at once: the device may ask again
+		return
+	}
 	defer stream.Close()
 	ctx, cancel := context.WithTimeout(r.ctx, joinTimeout)
 	defer cancel()
@@ -246,13 +265,9 @@ func (r *Replica) answerJoin(ctx context.Context, device record.Key, remote stri
 	// One join at a time: use of a ticket is decided and written once.
 	r.joinMu.Lock()
 	defer r.joinMu.Unlock()
-	key := inviteFact([8]byte(ask[1:9]))
-	value, known, err := r.store.Fact(key)
-	if err != nil {
-		return joinFailed, nil, err
-	}
-	var inv invitation
-	if !known || json.Unmarshal(value, &inv) != nil {
+	ticket := [8]byte(ask[1:9])
+	inv, known := r.tickets.get(ticket)
+	if !known {
 		return joinUnknown, nil, nil
 	}
 	secret, err := hex.DecodeString(inv.Secret)
@@ -284,22 +299,19 @@ func (r *Replica) answerJoin(ctx context.Context, device record.Key, remote stri
 		return joinFailed, nil, err
 	}
 	if inv.Device == "" {
-		issuer, err := s.issuer(inv.Area)
-		if err != nil {
+		if _, err := s.issuer(inv.Area); err != nil {
 			return joinFailed, nil, err
 		}
 		inv.Device, inv.Author = device.String(), author.String()
-		used, err := json.Marshal(inv)
-		if err != nil {
+		if err := r.tickets.put(ticket, inv); err != nil {
 			return joinFailed, nil, err
 		}
-		bodies := []record.ControlBody{newGrant(issuer.ID, author, device, record.Role(inv.Role))}
-		if checkLabel(label) == nil {
-			bodies = append(bodies, newLabel(issuer.ID, device, label))
-		}
-		if _, err := rows.IssueWithFact(ctx, s.author(), r.now(), inv.Area, key, used, bodies...); err != nil {
-			return joinFailed, nil, err
-		}
+	}
+	granted, err := s.grant(ctx, inv, author, device, label)
+	if err != nil {
+		return joinFailed, nil, err
+	}
+	if granted {
 		defer r.options.OnEvent(Event{Kind: Joined, Device: device, Space: s, Addr: remote, Words: t.Words(device)})
 	}
 	r.refreshReaders() // before the answer: the device may call at once
@@ -317,6 +329,30 @@ func (r *Replica) answerJoin(ctx context.Context, device record.Key, remote stri
 	}
 	mac := t.mac("anabranch welcome 1", device[:], self[:], author[:], body)
 	return joinOK, append(mac[:], body...), nil
+}
+
+// grant gives an invited device what its ticket says, and its name, unless
+// an earlier answer to the same device did.
+func (s *Space) grant(ctx context.Context, inv invitation, author, device record.Key, label string) (bool, error) {
+	view, err := s.rows.Snapshot()
+	if err != nil {
+		return false, err
+	}
+	known := len(view.State().GrantsOf(author)) > 0
+	view.Close()
+	if known {
+		return false, nil
+	}
+	issuer, err := s.issuer(inv.Area)
+	if err != nil {
+		return false, err
+	}
+	bodies := []record.ControlBody{newGrant(issuer.ID, author, device, record.Role(inv.Role))}
+	if checkLabel(label) == nil {
+		bodies = append(bodies, newLabel(issuer.ID, device, label))
+	}
+	_, err = s.rows.Issue(ctx, s.author(), s.replica.now(), inv.Area, bodies...)
+	return err == nil, err
 }
 
 // welcome is the genesis and the grants from the root down to the newest one

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -104,7 +103,7 @@ func (s *Space) Revoke(ctx context.Context, device record.Key, o RevokeOptions) 
 	out := Revocation{Grants: len(targets)}
 	var orders []sealOrder
 	for _, g := range targets {
-		order := sealOrder{area: "/"}
+		order := sealOrder{area: "/", target: g.ID}
 		if o.RootKey != nil {
 			order.key = o.RootKey.key
 			if !view.State().IsRoot(o.RootKey.Public()) {
@@ -130,18 +129,59 @@ func (s *Space) Revoke(ctx context.Context, device record.Key, o RevokeOptions) 
 			out.Devices = append(out.Devices, g.Device)
 		}
 	}
-	for _, order := range orders {
+	for i, order := range orders {
 		if _, err := s.rows.Issue(ctx, order.key, s.replica.now(), order.area, order.bodies...); err != nil {
-			return Revocation{}, fmt.Errorf("anabranch: revoke %v: %w", short(device), err)
+			out.Grants = i
+			return out, fmt.Errorf("anabranch: revoke %v: %d of %d grants are withdrawn: %w", short(device), i, len(orders), err)
+		}
+	}
+	if !o.Nothing {
+		n, err := s.listOverlooked(ctx, view.Version(), orders)
+		out.Listed += n
+		if err != nil {
+			return out, fmt.Errorf("anabranch: revoke %v: it is revoked, but records that arrived meanwhile are not listed: %w", short(device), err)
 		}
 	}
 	s.replica.refreshReaders()
 	return out, nil
 }
 
+// listOverlooked lists, in further seals, what became a member after the
+// lists were made and was put out by the seals: lists of one grant join.
+func (s *Space) listOverlooked(ctx context.Context, after uint64, orders []sealOrder) (int, error) {
+	view, err := s.snapshot(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer view.Close()
+	var list []record.Prefix
+	for a, err := range view.Since(after) {
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return 0, err
+		}
+		if a.Record == nil && a.Why == space.Held {
+			list = append(list, a.Left.Prefix())
+		}
+	}
+	if len(list) == 0 {
+		return 0, nil
+	}
+	for _, order := range orders {
+		bodies := sealParts(order.under, order.target, list)
+		if _, err := s.rows.Issue(ctx, order.key, s.replica.now(), order.area, bodies...); err != nil {
+			return 0, err
+		}
+	}
+	return len(list), nil
+}
+
 type sealOrder struct {
 	key    ed25519.PrivateKey
 	under  record.ID
+	target record.ID
 	area   string
 	bodies []record.ControlBody
 }
@@ -277,5 +317,3 @@ func (s *Space) issuer(area string) (space.GrantInfo, error) {
 	}
 	return space.GrantInfo{}, fmt.Errorf("%w: inviting to %q needs an admin's grant that covers it", ErrNotAuthorised, area)
 }
-
-var errNoAuthor = errors.New("anabranch: this device has no author key in this space")

@@ -27,18 +27,34 @@ func newLabel(under record.ID, device record.Key, name string) record.ControlBod
 }
 
 // labels are the newest names of devices, by the control records that stand.
+// A label counts for a device whose every grant lies in the label's area, so
+// that the admin of a corner names nobody outside it.
 func labels(state *space.State) map[record.Key]string {
 	out := map[record.Key]string{}
 	for _, v := range state.Control() { // oldest first, so the newest wins
-		c, err := record.ParseControl(v.Payload)
-		if err != nil || c.Type != record.LabelType || len(c.Label) < 1+32 || c.Label[0] != labelsDevice {
-			continue
-		}
-		if name := string(c.Label[33:]); checkLabel(name) == nil {
-			out[record.Key(c.Label[1:33])] = name
+		if device, name, ok := parseLabel(v); ok && within(state, device, v.Path) {
+			out[device] = name
 		}
 	}
 	return out
+}
+
+func parseLabel(v *Record) (record.Key, string, bool) {
+	c, err := record.ParseControl(v.Payload)
+	if err != nil || c.Type != record.LabelType || len(c.Label) < 1+32 || c.Label[0] != labelsDevice {
+		return record.Key{}, "", false
+	}
+	name := string(c.Label[33:])
+	return record.Key(c.Label[1:33]), name, checkLabel(name) == nil
+}
+
+func within(state *space.State, device record.Key, area string) bool {
+	for _, g := range state.GrantsOfDevice(device) {
+		if !record.Covers(area, g.Area) {
+			return false
+		}
+	}
+	return true
 }
 
 // checkLabel accepts what may be shown as a device's name.
@@ -76,7 +92,18 @@ func (s *Space) Label(ctx context.Context, device record.Key, name string) error
 	if err != nil {
 		return err
 	}
-	_, err = s.rows.Issue(ctx, s.author(), s.replica.now(), "/", newLabel(issuer.ID, device, name))
+	now := s.replica.now()
+	view, err := s.snapshot(ctx)
+	if err != nil {
+		return err
+	}
+	for _, v := range view.State().Control() { // after whatever names it now, however that is dated
+		if labelled, _, ok := parseLabel(v); ok && labelled == device {
+			now = min(max(now, v.Time+1), record.MaxTime)
+		}
+	}
+	view.Close()
+	_, err = s.rows.Issue(ctx, s.author(), now, "/", newLabel(issuer.ID, device, name))
 	return named(err)
 }
 
@@ -119,6 +146,7 @@ func (r *Replica) Forget(ctx context.Context, device record.Key) error {
 	if p := r.peers[device]; p != nil {
 		p.mu.Lock()
 		clear(p.agreed)
+		clear(p.failed)
 		p.mu.Unlock()
 	}
 	return nil

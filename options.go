@@ -13,25 +13,27 @@ import (
 	"anabranch/internal/mesh"
 )
 
-// DefaultPort is the UDP port a replica listens on unless told otherwise. If
-// it is taken, a free one is used and remembered.
+// DefaultPort is the port a replica listens on unless told otherwise, in UDP
+// and in TCP. If it is taken, a free one is used.
 const DefaultPort = 4471
 
 // Limits of the shell.
 const (
-	minFrameBytes  = 4 << 10
-	maxFrameBytes  = 1 << 20
-	wakeInterval   = 200 * time.Millisecond // least time between sessions that commits wake with one peer
-	sessionIdle    = 30 * time.Second       // a session without a frame for this long is reset
-	joinTimeout    = 15 * time.Second
-	dialTimeout    = 10 * time.Second
-	maxIncoming    = 64 // sessions that peers may have open here at a time
-	maxNameBytes   = 64
-	redialLeast    = time.Second
-	redialMost     = 30 * time.Second
-	maxTicketAddrs = 4
-	maxKnownAddrs  = 8
-	sweepBacklog   = 256 // kills that are swept at once
+	minFrameBytes   = 4 << 10
+	maxFrameBytes   = 1 << 20
+	wakeInterval    = 200 * time.Millisecond // least time between sessions that commits wake with one peer
+	sessionIdle     = 30 * time.Second       // a session without a frame for this long is reset
+	joinTimeout     = 15 * time.Second
+	dialTimeout     = 10 * time.Second
+	maxIncoming     = 64 // sessions that peers may have open here at a time
+	maxIncomingEach = 8  // and one peer; a session in each of so many spaces
+	maxJoins        = 4  // devices that may be joining at a time
+	maxNameBytes    = 64
+	redialLeast     = time.Second
+	redialMost      = 30 * time.Second
+	maxTicketAddrs  = 4
+	maxKnownAddrs   = 8
+	sweepBacklog    = 256 // kills that are swept at once
 )
 
 // Options configures Open. The zero value is ready to use.

@@ -30,11 +30,12 @@ type peer struct {
 
 	mu      sync.Mutex // guards all below
 	agreed  map[record.SpaceID]agreement
-	lastErr error
-	failed  time.Time
-	blocked time.Time // no sessions before this: the peer sent what is wrong for everyone
+	failed  map[record.SpaceID]failure // the last session there that did not end well, if none has since
+	blocked time.Time                  // no sessions before this: the peer sent what is wrong for everyone
 	charges int
-	syncing int
+	syncing map[record.SpaceID]int // sessions whose stream is open
+	inside  int                    // sessions that it has open here, its hello awaited or not
+	hurried time.Time              // when a new place last made us forget the back-off
 	heard   []heardAddr            // on the local network, newest first
 	serving map[record.SpaceID]int // sessions that the peer began
 }
@@ -47,6 +48,12 @@ type agreement struct {
 	Report Report
 
 	stored bool // read from the store, and not of this process
+}
+
+// failure is why the last session in a space did not end well.
+type failure struct {
+	err error
+	at  time.Time
 }
 
 // Three charges close the door for a while.
@@ -120,7 +127,13 @@ func (r *Replica) tellConnections(before map[mesh.Key]mesh.PeerInfo) map[mesh.Ke
 func (r *Replica) peerLocked(device record.Key) *peer {
 	p := r.peers[device]
 	if p == nil {
-		p = &peer{device: device, agreed: map[record.SpaceID]agreement{}, serving: map[record.SpaceID]int{}}
+		p = &peer{
+			device:  device,
+			agreed:  map[record.SpaceID]agreement{},
+			failed:  map[record.SpaceID]failure{},
+			syncing: map[record.SpaceID]int{},
+			serving: map[record.SpaceID]int{},
+		}
 		r.peers[device] = p
 	}
 	return p
@@ -198,9 +211,12 @@ func (r *Replica) tendPeer(p *peer) {
 }
 
 // syncDue runs a session in every shared space that needs one and says when
-// the next is due.
+// the next is due. A space in which it fails does not keep the others from
+// theirs, unless the peer cannot be reached at all; the first error is
+// returned.
 func (r *Replica) syncDue(p *peer, info mesh.PeerInfo) (time.Duration, error) {
 	next := time.Hour
+	var first error
 	for _, s := range r.all() {
 		if r.ctx.Err() != nil {
 			return 0, r.ctx.Err()
@@ -233,13 +249,19 @@ func (r *Replica) syncDue(p *peer, info mesh.PeerInfo) (time.Duration, error) {
 			if r.ctx.Err() == nil {
 				r.log.Info("session ended early", "space", s.ID(), "peer", p.device, "err", err)
 			}
-			return 0, err
+			if first == nil {
+				first = err
+			}
+			if errors.Is(err, ErrUnreachable) || errors.Is(err, ErrCut) {
+				return 0, first
+			}
+			continue
 		}
 		if interval > 0 {
 			next = min(next, interval/2+rand.N(interval))
 		}
 	}
-	return next, nil
+	return next, first
 }
 
 // isServed reports whether a session that the peer began is going on.
@@ -301,9 +323,9 @@ func (s *Space) ended(p *peer, report Report, charge bool, err error) {
 	event := Event{Kind: Synced, Device: p.device, Space: s, Report: report, Err: named(err)}
 	if err != nil {
 		event.Kind = Failed
-		p.lastErr, p.failed = event.Err, time.Now()
+		p.failed[s.ID()] = failure{err: event.Err, at: time.Now()}
 	} else {
-		p.lastErr = nil
+		delete(p.failed, s.ID())
 		p.agreed[s.ID()] = agreement{Root: report.Root, Count: report.Count, At: time.Now(), Report: report}
 	}
 	p.mu.Unlock()
@@ -380,7 +402,7 @@ func (r *Replica) admits(key mesh.Key, protocol string) bool {
 	case syncProtocol:
 		return r.readers[record.Key(key)]
 	case joinProtocol:
-		return r.calling[record.Key(key)] > 0 || r.options.Clock().Unix() < r.inviting
+		return r.calling[record.Key(key)] > 0 || r.tickets.admit(record.Key(key), r.options.Clock())
 	}
 	return false
 }
@@ -423,16 +445,28 @@ func (r *Replica) refreshReaders() {
 	before := r.readers
 	r.readers = readers
 	clear(r.known)
-	open := r.options.Clock().Unix() < r.inviting
 	r.mu.Unlock()
 	if r.host == nil {
 		return
 	}
+	r.cutRevoked()
 	for _, info := range r.host.Peers() {
 		key := record.Key(info.Key)
 		revoked := before[key] && !readers[key]
-		if revoked || !readers[key] && !open && !r.isCalled(key) {
+		if revoked || !readers[key] && !r.isCalled(key) && !r.tickets.admit(key, r.options.Clock()) {
 			r.host.Disconnect(info.Key)
+		}
+	}
+}
+
+// cutRevoked resets the sessions of devices that may no longer read the
+// space they are about.
+func (r *Replica) cutRevoked() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for c := range r.running {
+		if !c.space.mayRead(c.peer.device) {
+			c.stream.Reset()
 		}
 	}
 }
@@ -497,19 +531,22 @@ func (r *Replica) storedAddrs(device record.Key) []string {
 	return addrs
 }
 
-// addrsOf are the addresses to try for a device: where it was heard on the
-// local network, those that are known, or else those of Options.Peers.
+// addrsOf are the addresses to try for a device: those that have proved its
+// key or came with a ticket, where it was heard on the local network, and
+// those of Options.Peers.
 func (r *Replica) addrsOf(device record.Key) []string {
-	addrs := r.peer(device).heardAddrs()
-	for _, a := range r.storedAddrs(device) {
+	addrs := r.storedAddrs(device)
+	for _, a := range r.peer(device).heardAddrs() {
 		if !slices.Contains(addrs, a) {
 			addrs = append(addrs, a)
 		}
 	}
-	if len(addrs) > 0 {
-		return addrs
+	for _, a := range r.options.Peers {
+		if !slices.Contains(addrs, a) {
+			addrs = append(addrs, a)
+		}
 	}
-	return r.options.Peers
+	return addrs
 }
 
 const listenFact = "listen"

@@ -309,7 +309,8 @@ type Commit struct {
 
 // Watch yields what enters and leaves the set after a version, commit by
 // commit and without a gap, and then waits for more. It ends with the
-// context's error, or with ErrClosed or ErrCursor. Version 0 begins with everything that
+// context's error, with ErrClosed, or with ErrCursor when the cursor is too
+// old, or of a store that has been replaced by an earlier copy. Version 0 begins with everything that
 // is held; Version (the method) with what comes next.
 //
 // A record that entered and left again between two reads of a slow watcher
@@ -324,7 +325,7 @@ func (s *Space) Watch(ctx context.Context, after uint64) iter.Seq2[Commit, error
 				yield(Commit{}, err)
 				return
 			}
-			if after > 0 && !view.Complete(after) {
+			if after > view.Version() || after > 0 && !view.Complete(after) {
 				view.Close()
 				yield(Commit{}, fmt.Errorf("%w: version %d", ErrCursor, after))
 				return

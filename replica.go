@@ -23,6 +23,7 @@ type Replica struct {
 	options Options
 	log     *slog.Logger
 	keys    keyring
+	tickets *invitations
 	device  ed25519.PrivateKey
 	store   *store.Store
 	host    mesh.Host // nil with NoNetwork
@@ -32,20 +33,22 @@ type Replica struct {
 	wg     sync.WaitGroup
 	pokes  chan struct{} // cap 1: the peers' goroutines should look again
 	lives  chan struct{} // cap maxIncoming: a token per incoming session
+	joins  chan struct{} // cap maxJoins: likewise for joins
 	joinMu sync.Mutex    // held while a ticket is being used
+	making sync.Mutex    // held while a space comes to be here: its name, keys and rows are one thing
 
 	watch     *mesh.Watch     // nil if nobody looks around
 	discovery *mesh.Discovery // nil likewise
 
-	mu       sync.Mutex                        // guards all below
-	known    map[int64]map[mesh.Tag]record.Key // members' tags, by epoch
-	closed   bool
-	online   bool
-	readers  map[record.Key]bool // devices that may read some space here
-	inviting int64               // seconds since 1970 until which a ticket is open
-	spaces   map[record.SpaceID]*Space
-	peers    map[record.Key]*peer
-	calling  map[record.Key]int // strangers we dial on purpose, by a ticket
+	mu      sync.Mutex                        // guards all below
+	known   map[int64]map[mesh.Tag]record.Key // members' tags, by epoch
+	closed  bool
+	online  bool
+	readers map[record.Key]bool // devices that may read some space here
+	spaces  map[record.SpaceID]*Space
+	peers   map[record.Key]*peer
+	calling map[record.Key]int // strangers we dial on purpose, by a ticket
+	running map[*conversation]bool
 }
 
 // Open opens the replica below dir, making it on first use, and starts to
@@ -92,9 +95,11 @@ func Open(ctx context.Context, dir string, o Options) (*Replica, error) {
 		online:  true,
 		pokes:   make(chan struct{}, 1),
 		lives:   make(chan struct{}, maxIncoming),
+		joins:   make(chan struct{}, maxJoins),
 		spaces:  map[record.SpaceID]*Space{},
 		peers:   map[record.Key]*peer{},
 		calling: map[record.Key]int{},
+		running: map[*conversation]bool{},
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	for _, sp := range st.Spaces() {
@@ -103,7 +108,10 @@ func Open(ctx context.Context, dir string, o Options) (*Replica, error) {
 			return nil, errors.Join(err, r.release())
 		}
 	}
-	r.inviting = r.lastInvitation()
+	if r.tickets, err = openInvitations(o.StateDir, o.Clock()); err != nil {
+		r.cancel()
+		return nil, errors.Join(fmt.Errorf("anabranch: tickets: %w", err), r.release())
+	}
 	r.refreshReaders()
 	if !o.NoNetwork {
 		if err := r.listen(); err != nil {

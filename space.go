@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -29,9 +30,16 @@ type Space struct {
 // of everything, and gives it a local name. The recovery key is returned
 // this once and kept nowhere: only with it can the first device be revoked.
 func (r *Replica) CreateSpace(ctx context.Context, name string) (*Space, RecoveryKey, error) {
+	r.making.Lock()
+	defer r.making.Unlock()
 	if err := r.checkName(name); err != nil {
 		return nil, RecoveryKey{}, err
 	}
+	if err := ctx.Err(); err != nil {
+		return nil, RecoveryKey{}, err
+	}
+	// From here on it is done whole: half a space would have no key.
+	ctx = context.WithoutCancel(ctx)
 	root := newKey()
 	var random [16]byte
 	rand.Read(random[:])
@@ -154,6 +162,13 @@ func (s *Space) Author() record.Key {
 	return record.Key{}
 }
 
+// keys are this device's author keys here, oldest first.
+func (s *Space) keys() []ed25519.PrivateKey {
+	s.replica.mu.Lock()
+	defer s.replica.mu.Unlock()
+	return slices.Clone(s.authors)
+}
+
 func (s *Space) author() ed25519.PrivateKey {
 	s.replica.mu.Lock()
 	defer s.replica.mu.Unlock()
@@ -168,25 +183,29 @@ func (s *Space) author() ed25519.PrivateKey {
 func (s *Space) tend() {
 	r := s.replica
 	var waiting time.Time // since when kills wait; zero if none do
+	floor := 0            // kills that the last sweep could not write, of a sealed key
 	for {
 		changed := s.rows.Changed()
 		n := s.rows.PendingKills()
 		switch {
 		case n == 0:
-			waiting = time.Time{}
+			waiting, floor = time.Time{}, 0
 		case waiting.IsZero():
 			waiting = time.Now()
 		}
-		due := r.options.SweepDelay >= 0 && n > 0 && time.Since(waiting) >= r.options.SweepDelay
-		if n >= sweepBacklog || due {
+		lazily := r.options.SweepDelay >= 0
+		due := n > floor && time.Since(waiting) >= r.options.SweepDelay
+		if lazily && (n >= floor+sweepBacklog || due) {
 			if err := s.sweep(r.ctx); err != nil && r.ctx.Err() == nil {
 				r.log.Warn("sweep failed", "space", s.ID(), "err", err)
 			}
-			waiting = time.Time{}
+			waiting = time.Now()
+			n = s.rows.PendingKills()
+			floor = n
 		}
 		r.wakePeers()
 		var timer <-chan time.Time
-		if n > 0 && r.options.SweepDelay >= 0 {
+		if lazily && n > floor {
 			timer = time.After(max(time.Second, r.options.SweepDelay-time.Since(waiting)))
 		}
 		select {
@@ -198,14 +217,17 @@ func (s *Space) tend() {
 	}
 }
 
+// sweep writes what waits to be swept, under each key of this device: one
+// that was invited again keeps the records of its earlier keys.
 func (s *Space) sweep(ctx context.Context) error {
-	key := s.author()
-	if key == nil || s.rows.PendingKills() == 0 {
+	if s.rows.PendingKills() == 0 {
 		return nil
 	}
-	_, err := s.rows.Sweep(ctx, key, s.replica.now())
-	if errors.Is(err, ErrNotAuthorised) {
-		return nil // sealed meanwhile: what waits stays as it is
+	for _, key := range s.keys() {
+		_, err := s.rows.Sweep(ctx, key, s.replica.now())
+		if err != nil && !errors.Is(err, ErrNotAuthorised) { // sealed meanwhile: what waits stays as it is
+			return err
+		}
 	}
-	return err
+	return nil
 }

@@ -14,10 +14,10 @@ import (
 type State string
 
 const (
-	InSync  State = "in_sync" // the last session ended with the root that is held now
+	InSync  State = "in_sync" // the last session ended well, with the root that is held now
 	Syncing State = "syncing" // a session is going on
 	Ahead   State = "ahead"   // this replica has changed since both agreed
-	Unknown State = "unknown" // never compared
+	Unknown State = "unknown" // never compared, or the last session failed: Reason says why
 	Offline State = "offline" // not connected
 	Blocked State = "blocked" // no session can succeed; Reason says why
 )
@@ -149,18 +149,19 @@ func (s *Space) peerStatus(device record.Key, role record.Role, root Root) PeerS
 		AgreedOn:  last.Root,
 		Last:      last.Report,
 	}
-	if p.lastErr != nil {
-		out.LastError, out.FailedAt = p.lastErr.Error(), p.failed
+	failed := p.failed[s.ID()]
+	if failed.err != nil {
+		out.LastError, out.FailedAt = failed.err.Error(), failed.at
 	}
 	switch {
 	case time.Now().Before(p.blocked):
 		out.State, out.Reason = Blocked, "it sent what is wrong for everyone: "+out.LastError
-	case p.syncing > 0:
+	case p.syncing[s.ID()] > 0:
 		out.State = Syncing
 	case !connected:
-		out.State, out.Reason = Offline, whyFailed(p.lastErr)
-	case !compared:
-		out.State, out.Reason = Unknown, whyFailed(p.lastErr)
+		out.State, out.Reason = Offline, whyFailed(failed.err)
+	case !compared, failed.err != nil:
+		out.State, out.Reason = Unknown, whyFailed(failed.err)
 	case last.Root == root:
 		out.State = InSync
 	default:

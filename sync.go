@@ -78,10 +78,10 @@ func (s *Space) mayRead(device record.Key) bool {
 	return view.State().MayRead(device)
 }
 
-func (p *peer) count(n int) {
+func (p *peer) count(id record.SpaceID, n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.syncing += n
+	p.syncing[id] += n
 }
 
 func (s *Space) initiate(ctx context.Context, p *peer) (Report, error) {
@@ -93,8 +93,8 @@ func (s *Space) initiate(ctx context.Context, p *peer) (Report, error) {
 		s.ended(p, Report{}, false, err)
 		return Report{}, err
 	}
-	p.count(+1)
-	defer p.count(-1)
+	p.count(s.ID(), +1)
+	defer p.count(s.ID(), -1)
 	var nonce [session.NonceSize]byte
 	rand.Read(nonce[:])
 	return s.converse(ctx, p, stream, nil, func(view session.View) (*session.Session, error) {
@@ -117,6 +117,13 @@ func (s *Space) sessionOptions(peer record.Key, nonce [session.NonceSize]byte, v
 // of is found by its tag; whoever knows none of ours, or may not read it,
 // learns nothing.
 func (r *Replica) serveSync(stream mesh.Stream) {
+	device := record.Key(stream.Peer())
+	p := r.peer(device)
+	if !p.enter() {
+		stream.Reset() // it has its share
+		return
+	}
+	defer p.leave()
 	select {
 	case r.lives <- struct{}{}:
 		defer func() { <-r.lives }()
@@ -124,8 +131,6 @@ func (r *Replica) serveSync(stream mesh.Stream) {
 		stream.Reset() // too many at once: the peer comes again
 		return
 	}
-	device := record.Key(stream.Peer())
-	p := r.peer(device)
 	if err := stream.SetDeadline(time.Now().Add(dialTimeout)); err != nil {
 		stream.Reset()
 		return
@@ -144,10 +149,10 @@ func (r *Replica) serveSync(stream mesh.Stream) {
 		stream.Close()
 		return
 	}
-	p.count(+1)
+	p.count(s.ID(), +1)
 	p.serve(s.ID(), +1)
 	defer func() {
-		p.count(-1)
+		p.count(s.ID(), -1)
 		p.serve(s.ID(), -1)
 		r.wakePeers()
 	}()
@@ -157,6 +162,24 @@ func (r *Replica) serveSync(stream mesh.Stream) {
 	if err != nil && r.ctx.Err() == nil {
 		r.log.Info("session of a peer ended early", "space", s.ID(), "peer", device, "err", err)
 	}
+}
+
+// enter takes one of the places that one device may have at a time, so that
+// none can take them all.
+func (p *peer) enter() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.inside >= maxIncomingEach {
+		return false
+	}
+	p.inside++
+	return true
+}
+
+func (p *peer) leave() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.inside--
 }
 
 // spaceOf finds the space whose tag a hello carries, among those that the
@@ -175,6 +198,7 @@ func (r *Replica) spaceOf(hello session.Hello, device record.Key) *Space {
 // inputs, one at a time.
 type conversation struct {
 	space   *Space
+	peer    *peer
 	stream  mesh.Stream
 	session *session.Session
 	views   views
@@ -196,6 +220,7 @@ type conversation struct {
 func (s *Space) converse(ctx context.Context, p *peer, stream mesh.Stream, first []byte, begin func(session.View) (*session.Session, error)) (Report, error) {
 	c := &conversation{
 		space:   s,
+		peer:    p,
 		stream:  stream,
 		results: make(chan session.Input, 2),
 		send:    make(chan []byte, 4),
@@ -210,12 +235,29 @@ func (s *Space) converse(ctx context.Context, p *peer, stream mesh.Stream, first
 		stream.Reset()
 		return Report{}, err
 	}
+	s.replica.track(c, true)
+	defer s.replica.track(c, false)
+	if !s.mayRead(p.device) { // revoked since it was let in
+		stream.Reset()
+		return Report{}, fmt.Errorf("%w: device %v", ErrNotMember, short(p.device))
+	}
 	report, charge, err := c.run(ctx, first)
 	if err == nil {
 		s.replica.remember(p, stream)
 	}
 	s.ended(p, report, charge, err)
 	return report, err
+}
+
+// track keeps a running conversation where a revocation finds it.
+func (r *Replica) track(c *conversation, on bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if on {
+		r.running[c] = true
+	} else {
+		delete(r.running, c)
+	}
 }
 
 // remember keeps the address at which a peer was reached, when we dialled it.

@@ -2,8 +2,10 @@ package anabranch
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"anabranch/internal/store"
@@ -42,7 +44,7 @@ func (s *Space) Append(ctx context.Context, path string, payload []byte) (*Recor
 }
 
 // Delete makes the document at a path read as absent, whoever wrote it.
-// ErrNotFound if it is absent already. What this device wrote there is
+// ErrNotFound if it is absent already and nothing is in conflict there. What this device wrote there is
 // swept later and then leaves no more than a bit; see Options.SweepDelay.
 func (s *Space) Delete(ctx context.Context, path string) (*Record, error) {
 	return s.one(ctx, Write{Op: OpDelete, Path: path})
@@ -57,7 +59,8 @@ func (s *Space) one(ctx context.Context, w Write) (*Record, error) {
 }
 
 // Batch makes several changes at once: all of them are durable when it
-// returns, or none happened. The records are in the order of the changes.
+// returns nil, or none happened. The records are in the order of the changes.
+// When it returns the context's error, they may have happened all the same.
 func (s *Space) Batch(ctx context.Context, writes ...Write) ([]*Record, error) {
 	if len(writes) == 0 {
 		return nil, nil
@@ -78,7 +81,7 @@ func (s *Space) Batch(ctx context.Context, writes ...Write) ([]*Record, error) {
 			d.Kind = record.Entry
 		case OpDelete:
 			d.Deleted, d.Payload = true, nil
-			if _, err := s.Get(ctx, w.Path); err != nil {
+			if err := s.deletable(ctx, w.Path, writes[:i]); err != nil {
 				return nil, err
 			}
 		default:
@@ -101,16 +104,64 @@ func (s *Space) Batch(ctx context.Context, writes ...Write) ([]*Record, error) {
 }
 
 // Remove deletes entries that this device wrote, by ID: they leave nothing
-// but bits. ErrNotFound for one that is not live here, ErrNotAuthorised for
-// one that somebody else wrote.
+// but bits. ErrNotFound for one that is not live here, ErrNotRemovable for a
+// document, or for one that somebody else wrote. Entries of an earlier key
+// of this device are removed under that key, and then not in one step with
+// the others.
 func (s *Space) Remove(ctx context.Context, ids ...record.ID) error {
-	key := s.author()
-	if key == nil {
-		return fmt.Errorf("%w: this device has no author key in %q", ErrNotAuthorised, s.Name())
+	view, err := s.snapshot(ctx)
+	if err != nil {
+		return err
 	}
-	err := s.rows.Remove(ctx, key, s.replica.now(), ids...)
-	if errors.Is(err, store.ErrNotFound) {
-		return ErrNotFound
+	byAuthor := map[record.Key][]record.ID{}
+	for _, id := range ids {
+		v, err := view.Get(id)
+		if errors.Is(err, store.ErrNotFound) {
+			err = fmt.Errorf("%w: record %v", ErrNotFound, id)
+		}
+		if err != nil {
+			view.Close()
+			return err
+		}
+		byAuthor[v.Author] = append(byAuthor[v.Author], id)
 	}
-	return named(err)
+	view.Close()
+	keys := s.keys()
+	for author := range byAuthor {
+		if !slices.ContainsFunc(keys, func(k ed25519.PrivateKey) bool { return record.Public(k) == author }) {
+			return fmt.Errorf("%w: written by %v", ErrNotRemovable, short(author))
+		}
+	}
+	for _, key := range keys {
+		if mine := byAuthor[record.Public(key)]; len(mine) > 0 {
+			if err := s.rows.Remove(ctx, key, s.replica.now(), mine...); err != nil {
+				return named(err)
+			}
+		}
+	}
+	return nil
+}
+
+// deletable reports whether there is something to delete at a path: a
+// document that is read, a conflict beside a deleted one, or a version that
+// the batch itself writes before.
+func (s *Space) deletable(ctx context.Context, path string, before []Write) error {
+	for _, w := range before {
+		if w.Path == path && w.Op == OpPut {
+			return nil
+		}
+	}
+	view, err := s.snapshot(ctx)
+	if err != nil {
+		return err
+	}
+	defer view.Close()
+	reading, err := view.Resolve(path, s.replica.now())
+	if err != nil {
+		return fmt.Errorf("anabranch: delete %q: %w", path, err)
+	}
+	if reading.Absent && len(reading.Conflicts) == 0 {
+		return fmt.Errorf("%w: no document at %q", ErrNotFound, path)
+	}
+	return nil
 }
