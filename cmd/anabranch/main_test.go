@@ -21,7 +21,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"anabranch": func() { os.Exit(start()) }})
+	testscript.Main(m, map[string]func(){"anabranch": func() { os.Exit(startValidated()) }})
 }
 
 // TestScripts runs the program in real processes. Beside what testscript
