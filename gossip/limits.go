@@ -36,6 +36,7 @@ const (
 	maxHeldBytes = 1 << 20    // and their bytes
 	maxHot       = 4096       // rumors being mongered
 	maxShunned   = 256        // peers kept out after a charge
+	mostPatience = 3          // times GraftAfter, at most, that the tree is waited for
 	spareActive  = 2          // neighbours taken beyond those sought
 	walkPassive  = 3          // the step at which a walk leaves a key in a passive view
 	shuffleLive  = 3          // own neighbours in a shuffle
@@ -49,6 +50,8 @@ const (
 	shunTime      = 10 * time.Minute
 	holdTime      = 2 * time.Minute
 	lastGraftWait = time.Second // after the last announcer was asked
+	graftMemory   = time.Second
+	graftPause    = 250 * time.Millisecond // where a link's rate is used up
 	fetchWait     = 2 * time.Second
 	seekFirst     = 500 * time.Millisecond // between attempts to find a neighbour, doubling
 	seekLast      = 30 * time.Second

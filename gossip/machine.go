@@ -146,6 +146,7 @@ type Machine struct {
 
 	wants    map[ID]*want
 	wantsDue timers
+	patience patience
 
 	hot      []*hot // mongered here, oldest first
 	hotByID  map[ID]*hot

@@ -23,7 +23,8 @@ func roundsOf(t testing.TB, mode gossip.Mode, n int, seed uint64) (rounds int, p
 }
 
 // TestMongeringReachesAllInLogarithmicRounds: most rounds over 30 seeds. The
-// bounds of push-pull are the project's, the others' leave some room. -big does all of them, and 10 000 and 100 000 replicas.
+// bounds of push-pull are the project's, the others' leave some room. -big does all of them,
+// and 10 000 replicas; of 100 000, -huge 30 does all.
 func TestMongeringReachesAllInLogarithmicRounds(t *testing.T) {
 	for _, c := range []struct {
 		mode  gossip.Mode
@@ -47,6 +48,8 @@ func TestMongeringReachesAllInLogarithmicRounds(t *testing.T) {
 	} {
 		seeds := c.seeds
 		switch {
+		case *big && c.n == 100_000:
+			seeds = *huge
 		case *big:
 		case c.n > 1000:
 			continue
@@ -83,7 +86,7 @@ func TestMongeringDiesAsDemersFound(t *testing.T) {
 	} {
 		seeds := 2
 		if *big {
-			seeds = 100
+			seeds = 20
 		} else if c.counter == 3 {
 			continue
 		}

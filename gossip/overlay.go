@@ -27,10 +27,11 @@ type link struct {
 	askedAt time.Duration // last, or 0
 	floodAt time.Duration // no Flood is charged before
 
-	eager  bool   // on the tree
-	lazy   []news // to be announced at lazyAt
-	lazyAt time.Duration
-	graft  []ID // within one step
+	eager   bool   // on the tree
+	lazy    []news // to be announced at lazyAt
+	lazyAt  time.Duration
+	graft   []ID          // within one step
+	graftAt time.Duration // the last one sent, or 0
 
 	ihavesOut, graftsOut                    bucket
 	ihavesIn, graftsIn, rumorsIn, overlayIn bucket

@@ -105,7 +105,7 @@ func (m *Machine) rumor(l *link, r Rumor, hops uint8) {
 	c := &candidate{rumor: r, hops: hops, from: l.peer, at: m.now}
 	if w := m.wants[r.ID]; w != nil {
 		c.told = w.told
-		m.unwant(r.ID, w)
+		m.arrived(r.ID, w, l)
 	}
 	delete(m.fetching, r.ID)
 	if m.open == nil {

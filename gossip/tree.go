@@ -13,6 +13,33 @@ type want struct {
 	by    Peer
 	asked Peer // the last one grafted from
 	at    time.Duration
+	since time.Duration
+}
+
+// patience estimates how long the tree is behind the announcements, as TCP
+// does a round trip: mean and deviation of the times that payloads came after
+// they were announced. Where much spreads at once the tree is slower than its
+// shortcuts, and grafts would only cost copies.
+type patience struct{ mean, dev time.Duration }
+
+func (p *patience) sample(late time.Duration) {
+	off := late - p.mean
+	p.mean += off / 8
+	p.dev += (max(off, -off) - p.dev) / 4
+}
+
+// graftAfter is how long to wait for what was just announced.
+func (m *Machine) graftAfter(l *link) time.Duration {
+	p := m.patience
+	return max(m.o.GraftAfter, 2*l.rtt, min(p.mean+4*p.dev, mostPatience*m.o.GraftAfter))
+}
+
+// arrived takes a want off the books whose rumor came on the link.
+func (m *Machine) arrived(id ID, w *want, l *link) {
+	if w.next == 0 || l.peer != w.asked {
+		m.patience.sample(m.now - w.since) // a graft's answer says nothing of the tree
+	}
+	m.unwant(id, w)
 }
 
 type announcer struct {
@@ -74,7 +101,7 @@ func (m *Machine) announced(l *link, all []news) {
 			}
 			continue
 		}
-		m.want(n.id, a, m.now+max(m.o.GraftAfter, 2*l.rtt))
+		m.want(n.id, a, m.now+m.graftAfter(l))
 	}
 }
 
@@ -94,7 +121,7 @@ func (m *Machine) want(id ID, a announcer, at time.Duration) {
 	if m.wants == nil {
 		m.wants = make(map[ID]*want)
 	}
-	m.wants[id] = &want{told: []announcer{a}, by: a.peer, at: at}
+	m.wants[id] = &want{told: []announcer{a}, by: a.peer, at: at, since: m.now}
 	m.tally(a.peer, func(t *account) { t.wants++ })
 	m.wantsDue.push(timer{at, id})
 }
@@ -117,7 +144,7 @@ func (m *Machine) dueWants() {
 		l := m.nextAnnouncer(w)
 		switch {
 		case l == nil && w.next < len(w.told):
-			w.at = m.now + time.Second/graftsPerSecond // at its rate
+			w.at = m.now + graftPause
 		case l != nil:
 			w.asked = l.peer
 			w.next++
@@ -152,7 +179,18 @@ func (m *Machine) dueWants() {
 
 // nextAnnouncer is who the rumor is grafted from now. Nil means that nobody
 // is left, or that the one to ask has been asked too much lately.
+//
+// Who was grafted from lately goes first. Many rumors missed at once were
+// first announced on many links, and if all of them became eager, the copies
+// would prune too many of them again.
 func (m *Machine) nextAnnouncer(w *want) *link {
+	rest := w.told[w.next:]
+	for i, a := range rest {
+		if l := m.link(a.peer); l != nil && l.state == active && l.graftAt > 0 && l.graftAt+graftMemory >= m.now {
+			rest[0], rest[i] = rest[i], rest[0]
+			break
+		}
+	}
 	for ; w.next < len(w.told); w.next++ {
 		l := m.link(w.told[w.next].peer)
 		if l == nil || l.state != active {
@@ -167,7 +205,7 @@ func (m *Machine) nextAnnouncer(w *want) *link {
 }
 
 func (m *Machine) graft(l *link) {
-	l.eager = true
+	l.eager, l.graftAt = true, m.now
 	m.stats.Grafts++
 	m.say(l.peer, message{kind: GraftFrame, ids: l.graft})
 	l.graft = nil

@@ -10,7 +10,10 @@ import (
 	"anabranch/gossip"
 )
 
-var big = flag.Bool("big", false, "also run the worlds of 10 000 machines, and of 100 000 in push-pull")
+var (
+	big  = flag.Bool("big", false, "also run the worlds of 10 000 machines, and of 100 000 in push-pull")
+	huge = flag.Int("huge", 3, "worlds of 100 000 with -big")
+)
 
 // spreading is what a world of Mode Tree showed.
 type spreading struct {
@@ -115,14 +118,14 @@ func TestTreeMeetsItsNumbers(t *testing.T) {
 		copies         float64
 		p99            time.Duration
 	}{
-		{10, 20, 30, 1.15, 150 * time.Millisecond},
+		{10, 10, 30, 1.15, 150 * time.Millisecond},
 		{100, 3, 30, 1.15, 500 * time.Millisecond},
 		{1000, 1, 5, 1.2, 650 * time.Millisecond},
 		{10_000, 0, 1, 1.25, 800 * time.Millisecond},
 	} {
-		seeds, o := c.seeds, gossip.Options{}
+		seeds, updates, o := c.seeds, 25, gossip.Options{}
 		if *big {
-			seeds = c.more
+			seeds, updates = c.more, 50
 		}
 		if c.n > 1000 {
 			o.CacheAge = 10 * time.Second // who grafts does so within one
@@ -130,7 +133,7 @@ func TestTreeMeetsItsNumbers(t *testing.T) {
 		var s spreading
 		began := time.Now()
 		for seed := range seeds {
-			one := spread(settled(t, c.n, uint64(seed+1), o), 50, 50, 2, 256)
+			one := spread(settled(t, c.n, uint64(seed+1), o), updates, updates, 2, 256)
 			if seed == 0 {
 				s = one
 			} else {
