@@ -35,8 +35,8 @@ type engine struct {
 	differ     differ
 	have, need []ID
 
-	settled int   // position up to which nothing is open after this message
-	lowest  Bound // the same as a bound
+	turn   turn
+	lowest Bound // nothing below it is open after this message
 }
 
 func newEngine(o Options, initiator bool) engine {
@@ -115,120 +115,133 @@ func (s *engine) answer() error {
 	if err := s.shake(); err != nil {
 		return err
 	}
-	var (
-		begin int   // position of the current range's lower bound
-		lower Bound // that bound
-		skip  bool  // ranges up to lower have been settled and not been sent
-		open  bool  // something has been sent
-	)
+	s.turn = turn{}
+	open := false // something has been sent
 	for {
 		ok, err := s.r.next()
 		if err != nil || !ok {
 			if !open {
-				s.settled, s.lowest = s.n, Bound{Time: Infinity}
+				s.lowest = Bound{Time: Infinity}
 			}
 			return err
 		}
-		g := &s.r.g
-		end := s.n
+		t, g := &s.turn, &s.r.g
+		t.end = s.n
 		if g.upper.Time != Infinity {
-			if end, err = s.cur.seek(begin, &g.upper); err != nil {
+			if t.end, err = s.cur.seek(t.begin, &g.upper); err != nil {
 				return err
 			}
 		}
 		if !open { // for the case that this range will be the first one sent
-			s.settled, s.lowest = begin, lower
+			s.lowest = t.lower
 		}
-		mark, markSent, markTime, markSkip := len(s.w.buf), s.sent, s.w.time, skip
-		dropped, lone := false, false
-		switch g.mode {
-		case modeSkip:
-			skip = true
-		case modeFingerprint:
-			own, err := s.cur.fingerprint(begin, end)
-			if err != nil {
-				return err
-			}
-			if own == g.fingerprint {
-				skip = true
-				break
-			}
-			s.flush(&skip, begin, &lower)
-			if err := s.split(begin, end, &g.upper, false); err != nil {
-				return err
-			}
-			if dropped = s.full(len(s.w.buf)); dropped { // all or nothing
-				s.w.buf, s.sent, s.w.time = s.w.buf[:mark], markSent, markTime
-				lone = g.fingerprint == emptyFingerprint
-				if s.plan.exact { // say what the closing fingerprint is about
-					skip = markSkip
-					s.flush(&skip, begin, &lower)
-					lone = true
-				}
-			}
-		case modeWants:
-			if err := s.takeWants(begin, end); err != nil {
-				return err
-			}
-			skip = true
-		case modeList:
-			if s.key != nil {
-				haves, coming := len(s.have), s.coming
-				settled, err := s.answerList(begin, end, &g.upper, func() { s.flush(&skip, begin, &lower) })
-				if err != nil {
-					return err
-				}
-				if settled {
-					skip = true
-				} else if s.full(len(s.w.buf)) {
-					// All or nothing; what no frame could hold is cut up.
-					s.w.buf, s.sent, s.w.time, skip = s.w.buf[:mark], markSent, markTime, markSkip
-					s.have, s.coming = s.have[:haves], coming
-					s.flush(&skip, begin, &lower)
-					if len(s.w.buf) > s.frameBytes/2 {
-						dropped, lone = true, true
-					} else if end, err = s.list(begin, end, &g.upper, s.room(len(s.w.buf))); err != nil {
-						return err
-					}
-				}
-				break
-			}
-			if s.initiator {
-				if err := s.compare(begin, end); err != nil {
-					return err
-				}
-				skip = true
-				break
-			}
-			if s.plan.lean {
-				done, err := s.extras(begin, end, &skip, &lower)
-				if err != nil {
-					return err
-				}
-				if done {
-					break
-				}
-			}
-			s.flush(&skip, begin, &lower)
-			if end, err = s.list(begin, end, &g.upper, s.room(mark)); err != nil {
-				return err
-			}
+		s.mark()
+		switch {
+		case g.mode == modeSkip:
+			t.skip = true
+		case g.mode == modeFingerprint:
+			err = s.answerFingerprint()
+		case g.mode == modeWants:
+			t.skip = true
+			err = s.takeWants(t.begin, t.end)
+		case s.key != nil:
+			err = s.answerShortList()
+		case s.initiator:
+			t.skip = true
+			err = s.compare(t.begin, t.end)
+		default:
+			err = s.answerList()
 		}
-		open = open || len(s.w.buf) > mark || dropped
-		if dropped || s.full(len(s.w.buf)) {
-			return s.close(end, lone, !dropped && g.upper.Time == Infinity && end == s.n)
+		if err != nil {
+			return err
 		}
-		begin, lower = end, g.upper
+		open = open || len(s.w.buf) > t.saved.bytes || t.dropped
+		if t.dropped || s.full(len(s.w.buf)) {
+			return s.close()
+		}
+		t.begin, t.lower = t.end, g.upper
 	}
 }
 
-// flush sends the skip that is pending up to lower, which is at position
-// begin.
-func (s *engine) flush(skip *bool, begin int, lower *Bound) {
-	if *skip {
-		s.w.header(lower, modeSkip)
-		s.sent, *skip = begin, false
+// turn is how far answering a message has got.
+type turn struct {
+	begin, end int   // of the range in hand, or of what of it is answered
+	lower      Bound // its lower bound
+	skip       bool  // ranges up to lower have been settled and not been sent
+	dropped    bool  // the answer to it did not fit
+	exact      bool  // the closing fingerprint digests what it claims
+	saved      saved // before it
+}
+
+// saved is what undo goes back to.
+type saved struct {
+	bytes, sent  int
+	time         uint64
+	skip         bool
+	have, coming int
+}
+
+func (s *engine) mark() {
+	s.turn.saved = saved{len(s.w.buf), s.sent, s.w.time, s.turn.skip, len(s.have), s.coming}
+}
+
+// undo takes back what has been written and noted for the range in hand.
+func (s *engine) undo() {
+	was := &s.turn.saved
+	s.w.buf, s.sent, s.w.time, s.turn.skip = s.w.buf[:was.bytes], was.sent, was.time, was.skip
+	s.have, s.coming = s.have[:was.have], was.coming
+}
+
+// flush sends the skip that is pending.
+func (s *engine) flush() {
+	if t := &s.turn; t.skip {
+		s.w.header(&t.lower, modeSkip)
+		s.sent, t.skip = t.begin, false
 	}
+}
+
+// answerFingerprint answers a fingerprint with a skip or a split. A split is
+// sent whole or not at all.
+func (s *engine) answerFingerprint() error {
+	t, g := &s.turn, &s.r.g
+	own, err := s.cur.fingerprint(t.begin, t.end)
+	if err != nil {
+		return err
+	}
+	if own == g.fingerprint {
+		t.skip = true
+		return nil
+	}
+	s.flush()
+	if err := s.split(t.begin, t.end, &g.upper, false); err != nil {
+		return err
+	}
+	if !s.full(len(s.w.buf)) {
+		return nil
+	}
+	s.undo()
+	t.dropped, t.exact = true, g.fingerprint == emptyFingerprint
+	if s.plan.exact { // say what the closing fingerprint is about
+		s.flush()
+		t.exact = true
+	} else {
+		t.skip = false
+	}
+	return nil
+}
+
+// answerList answers a list at the responder.
+func (s *engine) answerList() error {
+	if s.plan.lean {
+		if done, err := s.extras(); done || err != nil {
+			return err
+		}
+	}
+	t := &s.turn
+	s.flush()
+	var err error
+	t.end, err = s.list(t.begin, t.end, &s.r.g.upper, s.room(t.saved.bytes))
+	return err
 }
 
 // split replaces a fingerprint of [begin, end) that did not match.
@@ -324,13 +337,13 @@ func (s *engine) compare(begin, end int) (err error) {
 	return err
 }
 
-// extras answers a list with less than all of [begin, end), if it can: with
-// a skip if both sides hold the same, and if only this one holds more, with
+// extras answers a list with less than all of a range, if it can: with a
+// skip if both sides hold the same, and if only this one holds more, with
 // skips around lists of that. What the initiator alone holds has no known
-// place, so then it cannot.
-func (s *engine) extras(begin, end int, skip *bool, lower *Bound) (done bool, err error) {
-	theirs := s.r.g.ids
-	n, count := end-begin, len(s.r.g.ids)/idBytes
+// place, so then it cannot, and nothing has been written.
+func (s *engine) extras() (done bool, err error) {
+	begin, end, theirs := s.turn.begin, s.turn.end, s.r.g.ids
+	n, count := end-begin, len(theirs)/idBytes
 	if count > n || n > count+count/2 { // impossible, or hardly worth it
 		return false, nil
 	}
@@ -338,61 +351,60 @@ func (s *engine) extras(begin, end int, skip *bool, lower *Bound) (done bool, er
 		return false, err
 	}
 	more := n - count // if theirs is a part of ours, in order
-	mark := len(s.w.buf)
-	at, last, skipped, sent := 0, begin, *skip, s.sent
-	time := s.w.time
-	undo := func() (bool, error) {
-		s.w.buf, s.w.time, s.sent, *skip = s.w.buf[:mark], time, sent, skipped
-		return false, nil
+	at, last := 0, begin
+	alone := func(i int) bool {
+		return at == len(theirs) || [idBytes]byte(s.own[(i-begin)*idBytes:]) != [idBytes]byte(theirs[at:])
 	}
 	for i := begin; i < end && more > 0; {
-		if at < len(theirs) && [idBytes]byte(s.own[(i-begin)*idBytes:]) == [idBytes]byte(theirs[at:]) {
+		if !alone(i) {
 			at += idBytes
 			i++
 			continue
 		}
-		// A run of extras: [i, to).
 		to := i + 1
-		for to < end && (at == len(theirs) || [idBytes]byte(s.own[(to-begin)*idBytes:]) != [idBytes]byte(theirs[at:])) {
+		for to < end && alone(to) {
 			to++
 		}
-		more -= to - i
-		if more < 0 {
-			return undo()
+		if more -= to - i; more < 0 {
+			break
 		}
-		if i > last {
-			b, err := s.cur.between(i)
-			if err != nil {
-				return false, err
-			}
-			s.w.header(&b, modeSkip)
-			*skip = false
-		} else {
-			s.flush(skip, begin, lower)
-		}
-		if to < end {
-			b, err := s.cur.between(to)
-			if err != nil {
-				return false, err
-			}
-			if _, err := s.list(i, to, &b, to-i); err != nil {
-				return false, err
-			}
-		} else if _, err := s.list(i, to, &s.r.g.upper, to-i); err != nil {
+		if err := s.extra(i, to, last); err != nil {
 			return false, err
-		}
-		if s.full(len(s.w.buf)) {
-			return undo()
 		}
 		last, i = to, to
 	}
-	if string(s.own[len(s.own)-(len(theirs)-at):]) != string(theirs[at:]) {
-		return undo()
+	if more < 0 || s.full(len(s.w.buf)) || string(s.own[len(s.own)-(len(theirs)-at):]) != string(theirs[at:]) {
+		s.undo()
+		return false, nil
 	}
 	if last < end || begin == end {
-		*skip = true
+		s.turn.skip = true
 	}
 	return true, nil
+}
+
+// extra sends the items [i, to) of the range in hand, and a skip before them
+// if there is something since last.
+func (s *engine) extra(i, to, last int) error {
+	if i > last {
+		b, err := s.cur.between(i)
+		if err != nil {
+			return err
+		}
+		s.w.header(&b, modeSkip)
+		s.turn.skip = false
+	} else {
+		s.flush()
+	}
+	upper := s.r.g.upper
+	if to < s.turn.end {
+		var err error
+		if upper, err = s.cur.between(to); err != nil {
+			return err
+		}
+	}
+	_, err := s.list(i, to, &upper, to-i)
+	return err
 }
 
 // close ends a full message with one fingerprint up to infinity. On the
@@ -402,14 +414,16 @@ func (s *engine) extras(begin, end int, skip *bool, lower *Bound) (done bool, er
 //
 // It sees none if it has nothing in the dropped range and what is here from
 // end on (often nothing): then the dropped items would never be mentioned
-// again. In this case, lone, and outside Reference always, the fingerprint
+// again. In this case, and outside Reference always, the fingerprint
 // is of the range that it claims. Outside Reference nothing is said where
 // nothing is left, and no fingerprint is of no items.
-func (s *engine) close(end int, lone, over bool) error {
-	begin := end
-	if lone {
+func (s *engine) close() error {
+	t := &s.turn
+	begin := t.end
+	if t.exact {
 		begin = s.sent
 	}
+	over := !t.dropped && s.r.g.upper.Time == Infinity && t.end == s.n
 	rest := Bound{Time: Infinity}
 	if s.plan.exact && begin == s.n {
 		if !over {

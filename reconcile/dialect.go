@@ -74,12 +74,29 @@ func (s *engine) shorts(dst []keyed, ids []byte) []keyed {
 	return dst
 }
 
-// answerList answers a list in the dialect: it notes what only this side has
-// in [begin, end), and writes which of the list it lacks. settled says that
-// there was nothing to write; flush comes before what is.
-func (s *engine) answerList(begin, end int, upper *Bound, flush func()) (settled bool, err error) {
+// answerShortList answers a list in the dialect: whole, or, where that is
+// more than a frame holds, with the beginning of a list of its own.
+func (s *engine) answerShortList() error {
+	t := &s.turn
+	if err := s.point(t.begin, t.end); err != nil || !s.full(len(s.w.buf)) {
+		return err
+	}
+	s.undo()
+	s.flush()
+	if len(s.w.buf) > s.frameBytes/2 { // the next frame has more room
+		t.dropped, t.exact = true, true
+		return nil
+	}
+	var err error
+	t.end, err = s.list(t.begin, t.end, &s.r.g.upper, s.room(len(s.w.buf)))
+	return err
+}
+
+// point notes what only this side has in [begin, end), and points at what of
+// the peer's list it lacks.
+func (s *engine) point(begin, end int) (err error) {
 	if s.own, err = s.cur.ids(slices.Grow(s.own[:0], (end-begin)*idBytes), begin, end); err != nil {
-		return false, err
+		return err
 	}
 	byKey := func(x, y keyed) int { return cmp.Compare(x.key, y.key) }
 	mine, theirs := s.shorts(s.differ.mine[:0], s.own), s.differ.theirs[:0]
@@ -109,11 +126,12 @@ func (s *engine) answerList(begin, end int, upper *Bound, flush func()) (settled
 	s.coming += len(missing)
 	alone := len(s.have) - haves
 	if alone+len(missing) == 0 {
-		return true, nil
+		s.turn.skip = true
+		return nil
 	}
-	flush()
+	s.flush()
 	slices.Sort(missing)
-	s.w.header(upper, modeWants)
+	s.w.header(&s.r.g.upper, modeWants)
 	runs := 0
 	for k := range missing {
 		if k == 0 || missing[k] != missing[k-1]+1 {
@@ -133,7 +151,7 @@ func (s *engine) answerList(begin, end int, upper *Bound, flush func()) (settled
 	}
 	s.w.buf = appendVarint(s.w.buf, uint64(alone))
 	s.sent = end
-	return false, nil
+	return nil
 }
 
 // takeWants settles a range of which the peer has got a list: it lacks what
