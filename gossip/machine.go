@@ -212,7 +212,7 @@ func (m *Machine) Step(now time.Duration, in Input) []Output {
 
 func (m *Machine) start() {
 	m.started = true
-	m.houseAt = m.now + m.vary(housekeeping)
+	m.houseAt = m.now + m.vary(min(housekeeping, m.o.CacheAge))
 	m.seekAt, m.shuffleAt, m.roundAt = never, never, never
 	if m.o.Mode == Tree {
 		m.seekAt = m.now
@@ -249,7 +249,7 @@ func (m *Machine) due() {
 	}
 	if m.now >= m.houseAt {
 		m.keepHouse()
-		m.houseAt = m.now + m.vary(housekeeping)
+		m.houseAt = m.now + m.vary(min(housekeeping, m.o.CacheAge))
 	}
 }
 

@@ -354,3 +354,79 @@ func TestWhatNobodyHasIsMissed(t *testing.T) {
 	}
 	t.Error("it is still awaited")
 }
+
+func says(outs []gossip.Output) (frames []string) {
+	for _, out := range outs {
+		if s, ok := out.(gossip.Send); ok {
+			frames = append(frames, string(rune(48+s.Peer[0]))+" "+gossip.FrameType(s.Frame[0]).String())
+		}
+	}
+	return frames
+}
+
+// TestARelayedLinkStartsLazy, and what it may graft expires.
+func TestARelayedLinkStartsLazy(t *testing.T) {
+	m := machine(t, key(9), gossip.Options{})
+	m.Step(0, gossip.PeerUp{Peer: key(1), Class: gossip.Relay})
+	m.Step(0, gossip.Frame{Peer: key(1), Bytes: []byte{byte(gossip.NeighborFrame), 1}})
+	r := rumor(1, 10)
+	if got := says(m.Step(time.Second, gossip.Publish{Rumor: r})); len(got) > 0 {
+		t.Errorf("at once: %q", got)
+	}
+	if at := m.Next(); at != time.Second+5*time.Millisecond {
+		t.Errorf("announced at %v", at)
+	}
+	if got := says(m.Step(m.Next(), gossip.Tick{})); len(got) != 1 || got[0] != "1 ihave" {
+		t.Errorf("then: %q", got)
+	}
+	graft := append([]byte{byte(gossip.GraftFrame)}, r.ID[:]...)
+	if got := says(m.Step(2*time.Second, gossip.Frame{Peer: key(1), Bytes: graft})); len(got) != 1 || got[0] != "1 rumor" {
+		t.Errorf("grafted: %q", got)
+	}
+	if len(m.EagerPeers()) != 1 {
+		t.Error("the graft did not make it eager")
+	}
+	for now := 3 * time.Second; now < 80*time.Second; now += time.Second {
+		m.Step(now, gossip.Tick{})
+	}
+	if got := says(m.Step(80*time.Second, gossip.Frame{Peer: key(1), Bytes: graft})); len(got) > 0 {
+		t.Errorf("after a minute: %q", got)
+	}
+}
+
+// TestAMuchNearerAnnouncerBecomesTheParent: seven hops, no fewer.
+func TestAMuchNearerAnnouncerBecomesTheParent(t *testing.T) {
+	for _, hops := range []byte{8, 9} {
+		m := machine(t, key(9), gossip.Options{})
+		befriend(m, 0, 1)
+		befriend(m, 0, 2)
+		r := rumor(1, 10)
+		m.Step(1, gossip.Frame{Peer: key(2), Bytes: append([]byte{byte(gossip.IHaveFrame), 2}, r.ID[:]...)})
+		got := says(m.Step(2, gossip.Frame{Peer: key(1), Bytes: wire(r, hops)}))
+		if moved := len(got) == 2 && got[0] == "2 graft" && got[1] == "1 prune"; moved != (hops == 9) {
+			t.Errorf("at %d hops: %q", hops, got)
+		}
+	}
+}
+
+// TestViewsStayWithinTheirSizes: of forty who would be neighbours eight are
+// taken, the others are remembered as far as there is room, and the urgent
+// displace somebody.
+func TestViewsStayWithinTheirSizes(t *testing.T) {
+	m := machine(t, key(99), gossip.Options{})
+	for k := byte(1); k <= 60; k++ {
+		m.Step(0, gossip.PeerUp{Peer: key(k)})
+		m.Step(0, gossip.Frame{Peer: key(k), Bytes: []byte{byte(gossip.NeighborFrame), 0}})
+	}
+	if n, passive := len(m.Neighbors()), len(m.Passive()); n != 8 || passive != 36 {
+		t.Errorf("%d neighbours, %d passive", n, passive)
+	}
+	befriend(m, time.Second, 70)
+	if n := m.Neighbors(); len(n) != 8 || n[7] != key(70) {
+		t.Errorf("after an urgent one: %d neighbours", len(n))
+	}
+	m.Step(2*time.Second, gossip.Members{Peers: []gossip.Peer{key(70), key(99)}})
+	if n := m.Neighbors(); len(n) != 1 || len(m.Passive()) != 0 {
+		t.Errorf("when the others are no members any more: %d neighbours", len(n))
+	}
+}

@@ -128,7 +128,7 @@ func TestTreeMeetsItsNumbers(t *testing.T) {
 			seeds, updates = c.more, 50
 		}
 		if c.n > 1000 {
-			o.CacheAge = 10 * time.Second // who grafts does so within one
+			o.CacheAge = 3 * time.Second // who grafts does so within two
 		}
 		var s spreading
 		began := time.Now()
