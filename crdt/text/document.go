@@ -7,9 +7,8 @@ import (
 	"anabranch/crdt"
 )
 
-// Doc is one replica's copy of a text. It has one caller at a time; many may
-// read what takes no pointer into it. Positions and lengths count runes
-// unless a name says otherwise.
+// Doc is one replica's copy of a text. It has one caller at a time, readers
+// included. Positions and lengths count runes unless a name says otherwise.
 type Doc struct {
 	tree
 	lanes  []*lane

@@ -144,9 +144,10 @@ func TestAttacksEndLikeTheTree(t *testing.T) {
 	}
 }
 
-func TestAbsurdDeltasAreRefusedWithoutTrace(t *testing.T) {
+// absurd is deltas of lane 1 that everybody must refuse.
+func absurd() map[string][]byte {
 	huge := func(b ...byte) []byte { return crdt.AppendUvarint(b, 1<<60) }
-	for name, body := range map[string][]byte{
+	return map[string][]byte{
 		"empty":                        {},
 		"of nothing":                   {deltaVersion},
 		"another version":              {0x22, 1, 1, 2, 0, 'a'},
@@ -170,7 +171,11 @@ func TestAbsurdDeltasAreRefusedWithoutTrace(t *testing.T) {
 		"a lane that nobody speaks of": {deltaVersion | hasRuns | hasLanes, 1, 0, 0, 0, 0, 0, 0, 0, 9, 1, 1, 2, 0, 'a'},
 		"the own lane among others":    {deltaVersion | hasRuns | hasLanes, 1, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 2, 1, 1, 'a'},
 		"lane 0":                       {deltaVersion | hasRuns | hasLanes, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 2, 1, 1, 'a'},
-	} {
+	}
+}
+
+func TestAbsurdDeltasAreRefusedWithoutTrace(t *testing.T) {
+	for name, body := range absurd() {
 		d := New(7)
 		mustInsert(t, d, 0, "hello")
 		d.Flush(0)

@@ -44,7 +44,7 @@ import (
 // put it and the left origin on a stack, from which it takes its id when its
 // turn comes. For id 1 and right parent 3 the left origin is known, and the
 // tag's is 0. Of several tags that fit, the one is written that comes first
-// here, id 1 before id 0.
+// here, but id 1 before id 0 and right parent 3 before 1.
 const (
 	stateVersion = 0x21
 	idNext       = 0
