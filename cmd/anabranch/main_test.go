@@ -36,8 +36,10 @@ func TestMain(m *testing.M) {
 //	field VAR KEY             set VAR to a field of the last line of JSON on stdout
 //	flip PATTERN              invert a byte in the middle of every such file
 //	mask FROM TO              copy a file with IDs, times and the like masked
-func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{
+func TestScripts(t *testing.T) { testscript.Run(t, scripts()) }
+
+func scripts() testscript.Params {
+	return testscript.Params{
 		Dir:                 "testdata",
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
@@ -65,7 +67,7 @@ func TestScripts(t *testing.T) {
 			"flip":     cmdFlip,
 			"mask":     cmdMask,
 		},
-	})
+	}
 }
 
 func cmdExits(ts *testscript.TestScript, _ bool, args []string) {
@@ -221,6 +223,9 @@ func cmdFlip(ts *testscript.TestScript, _ bool, args []string) {
 var masks = []struct{ pattern, with string }{
 	{`anabranch-(ticket|root)-[a-z2-7]+`, `anabranch-$1-…`},
 	{`[0-9a-f]{64}`, `<id>`},
+	{`\d+ (ms|s|min) ago`, `<ago>`},
+	{`lane \d+`, `lane <n>`},
+	{`(stands between: ).*`, `$1…`},
 	{`[0-9a-f]{16}\.sock`, `<sock>`},
 	{`"[^"]*/script-[^/]+/`, `"<work>/`},
 	{`\b([0-9a-f]{12}|[0-9a-f]{8})\b`, `<short>`},

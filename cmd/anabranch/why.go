@@ -170,7 +170,7 @@ func whyLines(w anabranch.Why, now time.Time) []string {
 		return out
 	}
 	for _, h := range w.Holders {
-		add("held by", "%s: it had a root with this record in %s", deviceName(h.Device, h.Petname, h.Label), ago(h.At, now))
+		add("held by", "%s: %s both agreed on a root that includes it", deviceName(h.Device, h.Petname, h.Label), ago(h.At, now))
 	}
 	for _, h := range w.Others {
 		last := "no comparison with it is known"
