@@ -70,6 +70,9 @@ func (d *Doc) apply(name uint64, body []byte) (status Status, grown int, err err
 	if name == 0 {
 		return 0, -1, malformed("no lane")
 	}
+	if name == d.lastName && d.joinTyped(body) {
+		return Applied, d.lastLane, nil
+	}
 	in := &d.in
 	if err := in.decode(d, name, body); err != nil {
 		return 0, -1, err
@@ -114,6 +117,42 @@ func (d *Doc) apply(name uint64, body []byte) (status Status, grown int, err err
 		status = Known
 	}
 	return status, grown, nil
+}
+
+// joinTyped joins a delta of the lane that the last one came from, if it is one
+// run of ASCII that goes on from the lane's last character: what typing on makes,
+// and so nearly all there is. It reports false, and did nothing, for all others.
+func (d *Doc) joinTyped(body []byte) bool {
+	if len(body) < 6 || body[0] != deltaVersion|hasRuns || d.watch != nil {
+		return false
+	}
+	to := d.lanes[d.lastLane]
+	first, k := crdt.Uvarint(body[1:])
+	rest := body[1+k:]
+	// One run, shorter than 64, a right child of the character before.
+	if k == 0 || first != uint64(to.next) || first == 1 || first > crdt.MaxNumber-64 || len(rest) < 4 || rest[0] != 1 || rest[1]&0x81 != 0 || rest[2] != 2 {
+		return false
+	}
+	text := rest[3:]
+	if len(text) != int(rest[1]>>1) {
+		return false
+	}
+	for _, c := range text {
+		if c >= 0x80 {
+			return false
+		}
+	}
+	x := makeID(d.lastLane, uint32(first))
+	n := uint32(len(text))
+	l, i, _ := d.locate(x - 1)
+	to.grow(to.next + n - 1)
+	if !d.extend(l, i, x, n) {
+		return false
+	}
+	write(to, to.next, text, true)
+	to.next += n
+	d.cur.l = nil
+	return true
 }
 
 // possible counts the runs and claims of the decoded delta that can be joined

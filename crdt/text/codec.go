@@ -48,7 +48,8 @@ const (
 	// MaxClen is the highest causal length: nothing can be undone after it.
 	MaxClen = 1 << 30
 
-	deflateFrom  = 256  // bytes below which deflating is not tried
+	deflateDelta = 1024 // bytes of a delta below which deflating is not tried: inflating takes longer than joining
+	deflateFrom  = 256  // and of a part of a saved state
 	deflateRatio = 1032 // no DEFLATE stream expands by more
 )
 
@@ -85,17 +86,6 @@ func (in *decoder) number() uint64 {
 }
 
 func (in *decoder) longNumber() uint64 {
-	// Two and three bytes are what numbers of characters take.
-	if b := in.b[in.at:]; len(b) >= 3 && b[0] >= 0x80 {
-		switch {
-		case b[1] < 0x80 && b[1] > 0:
-			in.at += 2
-			return uint64(b[0]&0x7f) | uint64(b[1])<<7
-		case b[1] >= 0x80 && b[2] < 0x80 && b[2] > 0:
-			in.at += 3
-			return uint64(b[0]&0x7f) | uint64(b[1]&0x7f)<<7 | uint64(b[2])<<14
-		}
-	}
 	v, n := crdt.Uvarint(in.b[in.at:])
 	if n == 0 {
 		in.bad = true
@@ -356,7 +346,7 @@ func (d *Doc) encode(own int, runs []run, claims []claim, text []byte) []byte {
 		lanes := append(crdt.AppendUvarint(nil, uint64(len(e.place))), e.names...)
 		b = append(lanes, b...)
 	}
-	if len(b) >= deflateFrom {
+	if len(b) >= deflateDelta {
 		if packed := deflate(b); len(packed)+3 < len(b) {
 			out := crdt.AppendUvarint([]byte{head | deflated}, uint64(len(b)))
 			return append(out, packed...)

@@ -8,6 +8,9 @@ import "anabranch/crdt"
 // The error is a *RangeError when there is no such position, ErrNotUTF8, or
 // ErrReadOnly for a document without a lane; nothing is changed then.
 func (d *Doc) Insert(pos int, s string) error {
+	if len(s) == 1 && s[0] < 0x80 && d.typeOn(pos, s[0]) {
+		return nil
+	}
 	n, ascii, ok := checkText(s)
 	switch {
 	case d.own == 0:
@@ -62,6 +65,29 @@ func (d *Doc) Insert(pos int, s string) error {
 		d.watch(Patch{Pos: pos, Text: s, Lane: d.own, Local: true})
 	}
 	return nil
+}
+
+// typeOn is Insert for one more ASCII character right behind the one that was
+// typed last, where most are. It reports false, and did nothing, for all others.
+func (d *Doc) typeOn(pos int, char byte) bool {
+	c := &d.cur
+	if c.l == nil || c.splits != d.splits || d.mine < 0 || d.burst.first == 0 || d.steps.first == 0 || d.watch != nil {
+		return false
+	}
+	in := d.lanes[d.mine]
+	number := in.next
+	x := makeID(d.mine, number)
+	s := &c.l.spans[c.i]
+	if s.id+id(s.n) != x || pos != int(c.start+c.before+s.n) || int(number>>pageBits) >= len(in.pages) || number >= crdt.MaxNumber-1 {
+		return false
+	}
+	p := &in.pages[number>>pageBits]
+	if at := int(number & pageMask); at < len(p.ascii) && d.extend(c.l, c.i, x, 1) {
+		p.ascii[at] = char
+		in.next++
+		return true
+	}
+	return false
 }
 
 // Delete removes n runes from position pos on. The error is a *RangeError or
