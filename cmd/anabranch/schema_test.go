@@ -25,6 +25,7 @@ var schemas = map[string]any{
 	"anabranch.doctor/1":       doctorJSON{},
 	"anabranch.event/1":        event{},
 	"anabranch.export/1":       exportJSON{},
+	"anabranch.figure/1":       figureJSON{},
 	"anabranch.finding/1":      findingJSON{},
 	"anabranch.import/1":       importJSON{},
 	"anabranch.invite/1":       inviteJSON{},
@@ -81,6 +82,8 @@ func schemaOf(t reflect.Type) *schema {
 		return &schema{Type: "integer", Minimum: new(int)}
 	case reflect.Int, reflect.Int32, reflect.Int64:
 		return &schema{Type: "integer"}
+	case reflect.Float64:
+		return &schema{Type: "number"}
 	case reflect.Slice:
 		if t.Elem().Kind() == reflect.Uint8 {
 			return &schema{Type: "string", Encoding: "base64"}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -157,16 +156,6 @@ func TestCloseUnderLoad(t *testing.T) {
 	}
 }
 
-// cpuTime is what the process has used so far, on all cores: unlike the time
-// on the wall it says something on a machine that is shared.
-func cpuTime() time.Duration {
-	var u syscall.Rusage
-	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
-		return 0
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
 // BenchmarkWrite is acknowledged writes on a real disk, one record each.
 func BenchmarkWrite(b *testing.B) {
 	for _, callers := range []int{1, 16, 256} {
@@ -182,7 +171,7 @@ func BenchmarkWrite(b *testing.B) {
 			var left atomic.Int64
 			left.Store(int64(b.N))
 			b.ResetTimer()
-			cpu := cpuTime()
+			cpu := processTime()
 			var group sync.WaitGroup
 			for c := range callers {
 				group.Go(func() {
@@ -196,7 +185,7 @@ func BenchmarkWrite(b *testing.B) {
 			}
 			group.Wait()
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "puts/s")
-			b.ReportMetric(float64((cpuTime()-cpu).Microseconds())/float64(b.N), "cpu-µs/put")
+			b.ReportMetric(float64((processTime()-cpu).Microseconds())/float64(b.N), "cpu-µs/put")
 		})
 	}
 }
@@ -260,11 +249,11 @@ func BenchmarkCommit(b *testing.B) {
 			}
 		}
 		b.StartTimer()
-		cpu -= cpuTime()
+		cpu -= processTime()
 		if _, err := sp.Commit(ctx, batch); err != nil {
 			b.Fatal(err)
 		}
-		cpu += cpuTime()
+		cpu += processTime()
 		records += len(batch)
 	}
 	b.ReportMetric(float64(records)/b.Elapsed().Seconds(), "records/s")

@@ -1,0 +1,444 @@
+package store
+
+import (
+	"bufio"
+	"context"
+	"crypto/ed25519"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"iter"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"anabranch/merkle"
+	"anabranch/record"
+	"anabranch/space"
+)
+
+// Figure is one measurement.
+type Figure struct {
+	Name  string
+	Value float64
+	Unit  string
+}
+
+// BenchOptions configures Bench. The zero value is ready to use.
+type BenchOptions struct {
+	Dir      string        // an empty directory on the disk to be measured
+	Records  int           // default 100 000
+	Authors  int           // default 20
+	PutTime  time.Duration // for each number of callers; default 2 s
+	Removals int           // entries removed by sweeps at the end; default a tenth of Records, at most 100 000
+	Log      func(string)  // told what happens; may be nil
+}
+
+// benchPayload makes a record of 200 bytes: 125 of header and signature, a
+// path of 17.
+const benchPayload = 58
+
+// Bench measures a store of its own: ingest of records that arrive, opening,
+// fingerprint, root, proof, puts by 1, 16 and 256 callers, removal by sweeps,
+// bytes on disk and in memory for each record. Figures are told as they come.
+//
+// Generating and signing the records is not part of any figure.
+func Bench(ctx context.Context, o BenchOptions, each func(Figure)) error {
+	if o.Records <= 0 {
+		o.Records = 100_000
+	}
+	if o.Authors <= 0 {
+		o.Authors = 20
+	}
+	if o.PutTime <= 0 {
+		o.PutTime = 2 * time.Second
+	}
+	if o.Removals <= 0 {
+		o.Removals = min(o.Records/10, 100_000)
+	}
+	if o.Log == nil {
+		o.Log = func(string) {}
+	}
+	b := &bench{BenchOptions: o, each: each, dir: filepath.Join(o.Dir, "store"), raw: filepath.Join(o.Dir, "records")}
+	for i := range o.Authors + 1 {
+		seed := make([]byte, ed25519.SeedSize)
+		binary.BigEndian.PutUint64(seed, uint64(i)+1)
+		b.keys = append(b.keys, ed25519.NewKeyFromSeed(seed))
+	}
+	for _, step := range []struct {
+		name string
+		run  func(context.Context) error
+	}{
+		{fmt.Sprintf("signing %d records, which is not timed", o.Records), b.generate},
+		{"ingest", b.ingest},
+		{"compaction", b.compact},
+		{"open", b.open},
+		{"read", b.read},
+		{"puts", b.puts},
+		{"removal", b.remove},
+	} {
+		o.Log(step.name)
+		if err := step.run(ctx); err != nil {
+			if b.store != nil {
+				b.store.Close()
+			}
+			return fmt.Errorf("bench: %s: %w", step.name, err)
+		}
+	}
+	return b.store.Close()
+}
+
+type bench struct {
+	BenchOptions
+	each     func(Figure)
+	dir, raw string
+	keys     []ed25519.PrivateKey // the first is the root key
+	genesis  *space.Genesis
+	store    *Store
+	space    *Space
+	heap     uint64 // before the store was opened
+}
+
+func (b *bench) figure(name string, value float64, unit string) { b.each(Figure{name, value, unit}) }
+
+// generate writes signed records to a file: length 4, bytes.
+func (b *bench) generate(ctx context.Context) error {
+	var err error
+	if b.genesis, err = space.NewGenesis(b.keys[0], nil, [16]byte{1}); err != nil {
+		return err
+	}
+	id := b.genesis.ID()
+	file, err := os.Create(b.raw)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	w := bufio.NewWriterSize(file, 1<<20)
+	const part = 4096
+	out := make([][]byte, part)
+	for begin := 0; begin < b.Records; begin += part {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n := min(part, b.Records-begin)
+		var next atomic.Int64
+		var failed atomic.Pointer[error]
+		var workers sync.WaitGroup
+		for range runtime.GOMAXPROCS(0) {
+			workers.Go(func() {
+				for k := int(next.Add(1)) - 1; k < n; k = int(next.Add(1)) - 1 {
+					v, err := b.record(id, begin+k)
+					if err != nil {
+						failed.Store(&err)
+						return
+					}
+					out[k] = v.Bytes
+				}
+			})
+		}
+		workers.Wait()
+		if err := failed.Load(); err != nil {
+			return *err
+		}
+		for _, r := range out[:n] {
+			w.Write(binary.BigEndian.AppendUint32(nil, uint32(len(r))))
+			w.Write(r)
+		}
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	return file.Sync()
+}
+
+// record is the i-th: authors in turn, a path of its own, a millisecond apart,
+// a payload that does not compress.
+func (b *bench) record(id record.SpaceID, i int) (*record.Verified, error) {
+	author := i % b.Authors
+	payload := make([]byte, benchPayload)
+	rng := rand.NewChaCha8([32]byte{1: byte(i), 2: byte(i >> 8), 3: byte(i >> 16), 4: byte(i >> 24)})
+	rng.Read(payload)
+	return record.Sign(id, b.keys[1+author], record.Record{
+		Kind: record.Doc, Time: 1_700_000_000_000_000 + uint64(i)*1000, Lane: 1, Seq: uint32(i/b.Authors) + 1,
+		Path: fmt.Sprintf("/n/%04d/%09d", author, i), Payload: payload,
+	})
+}
+
+func (b *bench) records() iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		file, err := os.Open(b.raw)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		defer file.Close()
+		r := bufio.NewReaderSize(file, 1<<20)
+		for {
+			var size [4]byte
+			if _, err := io.ReadFull(r, size[:]); err == io.EOF {
+				return
+			}
+			v := make([]byte, binary.BigEndian.Uint32(size[:]))
+			if _, err := io.ReadFull(r, v); err != nil {
+				yield(nil, err)
+				return
+			}
+			if !yield(v, nil) {
+				return
+			}
+		}
+	}
+}
+
+// heapInUse is what lives on the heap.
+func heapInUse() uint64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+func (b *bench) ingest(ctx context.Context) error {
+	var err error
+	if b.store, err = Open(b.dir, Options{}); err != nil {
+		return err
+	}
+	if b.space, err = b.store.Create(ctx, b.genesis.Encode()); err != nil {
+		return err
+	}
+	for _, k := range b.keys[1:] {
+		_, err := b.space.Issue(ctx, b.keys[0], 1, "/", record.ControlBody{Type: record.GrantType, Grant: &record.Grant{
+			Author: record.Public(k), Device: record.Public(k), Role: record.Writer,
+		}})
+		if err != nil {
+			return err
+		}
+	}
+	start, cpu := time.Now(), processTime()
+	got, err := b.space.Load(ctx, b.records(), nil, nil)
+	if err != nil {
+		return err
+	}
+	if got.Added != b.Records {
+		return fmt.Errorf("%+v instead of %d added", got, b.Records)
+	}
+	took, used := time.Since(start), processTime()-cpu
+	b.figure("ingest", float64(b.Records)/took.Seconds(), "records/s")
+	b.figure("ingest, processor time", float64(used.Nanoseconds())/1000/float64(b.Records), "µs/record")
+	return nil
+}
+
+// open closes and opens the store five times.
+func (b *bench) open(ctx context.Context) error {
+	var times []time.Duration
+	for range 5 {
+		if err := b.store.Close(); err != nil {
+			return err
+		}
+		b.store, b.space = nil, nil
+		b.heap = heapInUse()
+		start := time.Now()
+		s, err := Open(b.dir, Options{})
+		if err != nil {
+			return err
+		}
+		times = append(times, time.Since(start))
+		b.store = s
+		b.space, _ = s.Space(b.genesis.ID())
+	}
+	b.figure("open, median of five", float64(middle(times, 50).Microseconds())/1000, "ms")
+	b.figure("memory, derived state", float64(int64(heapInUse())-int64(b.heap))/float64(b.Records), "B/record")
+	return nil
+}
+
+// middle is a percentile.
+func middle(times []time.Duration, percent int) time.Duration {
+	slices.Sort(times)
+	return times[(len(times)-1)*percent/100]
+}
+
+// repeat times a step and tells the median.
+func (b *bench) repeat(name string, times int, step func(i int) error) error {
+	taken := make([]time.Duration, times)
+	for i := range taken {
+		start := time.Now()
+		if err := step(i); err != nil {
+			return err
+		}
+		taken[i] = time.Since(start)
+	}
+	b.figure(name, float64(middle(taken, 50).Nanoseconds())/1000, "µs")
+	b.figure(name+", p99", float64(middle(taken, 99).Nanoseconds())/1000, "µs")
+	return nil
+}
+
+func (b *bench) read(ctx context.Context) error {
+	v, err := b.space.Snapshot()
+	if err != nil {
+		return err
+	}
+	defer v.Close()
+	rng := rand.New(rand.NewPCG(1, 2))
+	n := int(v.Count())
+	start := time.Now()
+	if _, err := v.Root(); err != nil {
+		return err
+	}
+	b.figure("first root after opening", float64(time.Since(start).Microseconds())/1000, "ms")
+	index, trie := v.Index(), v.Trie()
+	if err := b.repeat("fingerprint of a random range", 1000, func(int) error {
+		x, y := rng.IntN(n), rng.IntN(n)
+		_, err := index.Fingerprint(min(x, y), max(x, y))
+		return err
+	}); err != nil {
+		return err
+	}
+	if err := b.repeat("item at a position", 1000, func(int) error {
+		_, err := index.At(rng.IntN(n))
+		return err
+	}); err != nil {
+		return err
+	}
+	ids := make([]record.ID, 1000)
+	for i := range ids {
+		item, err := index.At(rng.IntN(n))
+		if err != nil {
+			return err
+		}
+		ids[i] = item.ID
+	}
+	size := 0
+	if err := b.repeat("proof", len(ids), func(i int) error {
+		p, err := merkle.Prove(trie, ids[i])
+		size = max(size, len(p.Encode()))
+		return err
+	}); err != nil {
+		return err
+	}
+	b.figure("proof, longest", float64(size), "B")
+	if err := b.repeat("record by ID", len(ids), func(i int) error {
+		_, err := v.Get(ids[i])
+		return err
+	}); err != nil {
+		return err
+	}
+	author := b.keys[1]
+	var fresh []time.Duration
+	for i := range 200 {
+		if _, err := b.space.Write(ctx, author, benchNow, Draft{Kind: record.Entry, Path: fmt.Sprintf("/fresh/%d", i), Payload: make([]byte, benchPayload)}); err != nil {
+			return err
+		}
+		now, err := b.space.Snapshot()
+		if err != nil {
+			return err
+		}
+		start := time.Now()
+		_, err = now.Root()
+		fresh = append(fresh, time.Since(start))
+		now.Close()
+		if err != nil {
+			return err
+		}
+	}
+	b.figure("root after one more record", float64(middle(fresh, 50).Nanoseconds())/1000, "µs")
+	return nil
+}
+
+// benchNow is a clock after every record that was ingested.
+const benchNow = 1_800_000_000_000_000
+
+func (b *bench) puts(ctx context.Context) error {
+	author := b.keys[1]
+	for _, callers := range []int{1, 16, 256} {
+		var group sync.WaitGroup
+		times := make([][]time.Duration, callers)
+		failures := make([]error, callers)
+		start, cpu := time.Now(), processTime()
+		for c := range callers {
+			group.Go(func() {
+				for i := 0; time.Since(start) < b.PutTime; i++ {
+					begin := time.Now()
+					_, err := b.space.Write(ctx, author, benchNow, Draft{
+						Kind: record.Doc, Path: fmt.Sprintf("/put/%d/%d/%d", callers, c, i), Payload: make([]byte, benchPayload),
+					})
+					if err != nil {
+						failures[c] = err
+						return
+					}
+					times[c] = append(times[c], time.Since(begin))
+				}
+			})
+		}
+		group.Wait()
+		took, used := time.Since(start), processTime()-cpu
+		for _, err := range failures {
+			if err != nil {
+				return err
+			}
+		}
+		all := slices.Concat(times...)
+		name := fmt.Sprintf("puts, callers: %d", callers)
+		b.figure(name, float64(len(all))/took.Seconds(), "puts/s")
+		b.figure(name+", p50", float64(middle(all, 50).Microseconds())/1000, "ms")
+		b.figure(name+", p99", float64(middle(all, 99).Microseconds())/1000, "ms")
+		b.figure(name+", processor time", float64(used.Nanoseconds())/1000/float64(len(all)), "µs/put")
+	}
+	return nil
+}
+
+// remove writes entries and removes all of them.
+func (b *bench) remove(ctx context.Context) error {
+	author := b.keys[1]
+	var ids []record.ID
+	for len(ids) < b.Removals {
+		drafts := make([]Draft, min(1000, b.Removals-len(ids)))
+		for i := range drafts {
+			drafts[i] = Draft{Kind: record.Entry, Path: "/log", Payload: make([]byte, benchPayload)}
+		}
+		rs, err := b.space.Write(ctx, author, benchNow, drafts...)
+		if err != nil {
+			return err
+		}
+		for _, r := range rs {
+			ids = append(ids, r.ID)
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	start := time.Now()
+	if err := b.space.Remove(ctx, author, benchNow, ids...); err != nil {
+		return err
+	}
+	b.figure(fmt.Sprintf("removal of %d by sweeps", len(ids)), float64(time.Since(start).Microseconds())/float64(len(ids)), "µs/record")
+	return nil
+}
+
+// compact tells what the tables take, before and after all background work.
+func (b *bench) compact(ctx context.Context) error {
+	d, ok := b.store.engine.(*disk)
+	if !ok {
+		return nil
+	}
+	if err := d.db.Flush(); err != nil {
+		return err
+	}
+	tell := func(name string) error {
+		n, err := d.db.EstimateDiskUsage([]byte{0}, []byte{0xFF})
+		b.figure(name, float64(n)/float64(b.Records), "B/record")
+		return err
+	}
+	if err := tell("disk, after ingest"); err != nil {
+		return err
+	}
+	if err := d.compact(ctx, []byte{0}, []byte{0xFF}); err != nil {
+		return err
+	}
+	return tell("disk, compacted")
+}
