@@ -99,3 +99,19 @@ func median(all []time.Duration) time.Duration {
 	}
 	return all[len(all)/2]
 }
+
+func BenchmarkAttacks(b *testing.B) {
+	for name, a := range attacks(20000) {
+		b.Run(name, func(b *testing.B) {
+			deltas := a.deltas()
+			measure(b, func() {
+				d := New(0)
+				for i := range deltas {
+					if _, err := d.Apply(deltas[i].Lane, deltas[i].Body); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		})
+	}
+}

@@ -48,7 +48,7 @@ const (
 	// MaxClen is the highest causal length: nothing can be undone after it.
 	MaxClen = 1 << 30
 
-	deflateDelta = 1024 // bytes of a delta below which deflating is not tried: inflating takes longer than joining
+	deflateDelta = 4096 // bytes of a delta below which deflating is not tried: inflating takes longer than joining
 	deflateFrom  = 256  // and of a part of a saved state
 	deflateRatio = 1032 // no DEFLATE stream expands by more
 )

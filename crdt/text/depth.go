@@ -10,7 +10,7 @@ package text
 // it. Further characters of a span are one deeper each and never siblings of
 // one that starts a span, save the one right after r's left origin.
 //
-// Depths cost time and memory; a document has none until a scan was too long.
+// Depths cost time and memory; a document has none until it was scanned too much.
 
 // packDepth orders pairs as numbers. Both depths are below 2^32, since a
 // document has fewer characters than that.

@@ -22,9 +22,9 @@ type Doc struct {
 	hint  int // which span of its leaf was located last: likely the next one, too
 	watch func(Patch)
 
-	deep      bool // every span has a depth; see depth.go
-	scanLimit int
-	work      int // spans and nodes read while placing: tests bound it
+	deep       bool // every span has a depth; see depth.go
+	scanBudget int  // spans to be scanned before that; see place.go
+	work       int  // spans and nodes read while placing: tests bound it
 
 	lastName uint64 // the lane that the last delta came from, and
 	lastLane int    // its index, or -1
@@ -51,7 +51,7 @@ type cursor struct {
 // and a lane that is taken up again must first be given all it wrote before:
 // its next character would otherwise have a number that is in use.
 func New(lane uint64) *Doc {
-	d := &Doc{own: lane, mine: -1, lastLane: -1, index: make(map[uint64]int32), scanLimit: scanSpans}
+	d := &Doc{own: lane, mine: -1, lastLane: -1, index: make(map[uint64]int32), scanBudget: scanSpans}
 	d.tree.init()
 	return d
 }

@@ -220,7 +220,7 @@ func TestConformanceHistoriesEndExactly(t *testing.T) {
 // it places by depth from the start.
 func tiny(lane uint64, scanLimit int) *Doc {
 	d := New(lane)
-	d.leafCap, d.nodeCap, d.scanLimit = 5, 4, scanLimit
+	d.leafCap, d.nodeCap, d.scanBudget = 5, 4, scanLimit
 	if scanLimit == 0 {
 		d.buildDepths()
 	}
