@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -39,6 +41,9 @@ func runChild() bool {
 	if err != nil {
 		fmt.Println("error", err)
 		return true
+	}
+	if s, err := c.replica.Space(""); err == nil {
+		c.space = s
 	}
 	fmt.Println("ok", c.replica.Device(), c.replica.Addrs()[0])
 	in := bufio.NewScanner(os.Stdin)
@@ -96,6 +101,24 @@ func (c *child) do(words []string) (string, error) {
 				writes = append(writes, Write{Path: fmt.Sprintf("%s/%05d", words[1], k), Payload: fmt.Appendf(nil, "%s number %d", words[1], k)})
 			}
 			if _, err := c.space.Batch(c.ctx, writes...); err != nil {
+				return "", err
+			}
+		}
+		return "", nil
+	case "stream": // stream PREFIX: documents one by one, each told when it is durable
+		for i := 0; ; i++ {
+			if _, err := c.space.Put(c.ctx, fmt.Sprintf("%s/%05d", words[1], i), fmt.Append(nil, i)); err != nil {
+				return "", err
+			}
+			fmt.Println("ok", i)
+		}
+	case "has": // has PREFIX N: documents 0 to N-1 are there
+		n, err := strconv.Atoi(words[2])
+		if err != nil {
+			return "", err
+		}
+		for i := range n {
+			if _, err := c.space.Get(c.ctx, fmt.Sprintf("%s/%05d", words[1], i)); err != nil {
 				return "", err
 			}
 		}
@@ -170,6 +193,7 @@ func (c *child) quiet() {
 // process is a child as the test drives it.
 type process struct {
 	t      *testing.T
+	killed bool
 	cmd    *exec.Cmd
 	in     io.WriteCloser
 	out    *bufio.Reader
@@ -195,12 +219,31 @@ func start(t *testing.T, home string) *process {
 	}
 	t.Cleanup(func() {
 		p.in.Close()
+		if p.killed {
+			return
+		}
 		if err := p.cmd.Wait(); err != nil {
 			t.Errorf("child: %v", err)
 		}
 	})
 	p.device = strings.Fields(p.answer())[0]
 	return p
+}
+
+// kill ends a process at once and returns what it had still said.
+func (p *process) kill() []string {
+	p.t.Helper()
+	p.killed = true
+	if err := p.cmd.Process.Kill(); err != nil {
+		p.t.Fatal(err)
+	}
+	rest, err := io.ReadAll(p.out)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.cmd.Wait()
+	lines := strings.Split(string(rest), "\n")
+	return lines[:len(lines)-1] // a line that was cut was not said
 }
 
 func (p *process) answer() string {
@@ -294,4 +337,52 @@ func TestTwoProcesses(t *testing.T) {
 		t.Errorf("equal again: %d rounds, %d bytes", again.Rounds, again.BytesIn+again.BytesOut)
 	}
 	t.Logf("%d records, %d written meanwhile; equal again: %d round trip, %d bytes of frames", want, saidA+saidB, again.Rounds, again.BytesIn+again.BytesOut)
+}
+
+var kills = flag.Int("kills", 3, "how often TestKilledProcessesLoseNothing kills a process")
+
+// A kill is no power cut (internal/store simulates those): it shows that
+// what a process acknowledged is there when it starts again, that its store
+// opens clean, and that sessions go on where they were cut.
+func TestKilledProcessesLoseNothing(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts and kills processes")
+	}
+	dir := t.TempDir()
+	homes := []string{filepath.Join(dir, "a"), filepath.Join(dir, "b")}
+	p := []*process{start(t, homes[0]), start(t, homes[1])}
+	p[0].do("create")
+	p[1].do("join %s", p[0].do("invite"))
+	p[1].report(p[0].device)
+	rng := rand.New(rand.NewPCG(1, uint64(time.Now().UnixNano())))
+	for round := range *kills {
+		victim := round % 2
+		other := p[1-victim]
+		other.do("write /bulk%d 2000", round) // a large sync is going on
+		prefix := fmt.Sprintf("/kill%d", round)
+		fmt.Fprintf(p[victim].in, "stream %s\n", prefix)
+		acked := 0
+		for range 1 + rng.IntN(200) {
+			p[victim].answer()
+			acked++
+		}
+		for _, line := range p[victim].kill() {
+			if strings.HasPrefix(line, "ok ") {
+				acked++
+			}
+		}
+		p[victim] = start(t, homes[victim])
+		p[victim].do("has %s %d", prefix, acked)
+		if got := p[victim].do("verify"); got != "0" {
+			t.Fatalf("round %d: verify finds %s after %d acknowledged writes", round, got, acked)
+		}
+		p[victim].report(other.device)
+		other.do("has %s %d", prefix, acked)
+		p[victim].do("has /bulk%d 2000", round)
+	}
+	for end := time.Now().Add(20 * time.Second); p[0].do("root") != p[1].do("root"); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("roots differ")
+		}
+	}
 }

@@ -260,13 +260,23 @@ func (r *Replica) track(c *conversation, on bool) {
 	}
 }
 
-// remember keeps the address at which a peer was reached, when we dialled it.
+// remember keeps the address at which a peer was reached. One that called us
+// over QUIC did so from the port it listens on, unless a router changed it:
+// such an address comes after the ones that were dialled.
 func (r *Replica) remember(p *peer, stream mesh.Stream) {
 	info, ok := r.connection(p.device)
-	if !ok || info.Inbound {
+	if !ok || info.Inbound && info.Transport == mesh.TCP {
 		return
 	}
-	if err := r.rememberAddrs(r.ctx, p.device, []string{stream.RemoteAddr()}); err != nil && r.ctx.Err() == nil {
+	addrs := []string{stream.RemoteAddr()}
+	if info.Inbound {
+		known := r.storedAddrs(p.device)
+		if slices.Contains(known, addrs[0]) {
+			return
+		}
+		addrs = append(known[:min(len(known), maxKnownAddrs-1)], addrs[0])
+	}
+	if err := r.rememberAddrs(r.ctx, p.device, addrs); err != nil && r.ctx.Err() == nil {
 		r.log.Warn("address not remembered", "peer", p.device, "err", err)
 	}
 }
