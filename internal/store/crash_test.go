@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
-	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"anabranch/record"
 )
@@ -180,7 +179,7 @@ func powerCut(t *testing.T, seed uint64, percent int, noSync bool) (lost int) {
 }
 
 func TestPowerCutsLoseNothing(t *testing.T) {
-	rounds := uint64(40)
+	rounds := uint64(*cuts+4) / 5
 	if testing.Short() {
 		rounds = 4
 	}
@@ -212,22 +211,15 @@ func TestPowerCutsLoseWithoutSync(t *testing.T) {
 // TestFailedWrites lets the i-th write-side operation of the disk fail.
 func TestFailedWrites(t *testing.T) {
 	const me = 6
-	positions := 120
+	positions := 60
 	if testing.Short() {
 		positions = 15
 	}
 	failures, readable := 0, 0
 	for i := range positions {
 		mem := vfs.NewMem()
-		var count atomic.Int64
 		broken := errors.New("input/output error")
-		inject := errorfs.InjectorFunc(func(op errorfs.Op) error {
-			if op.Kind.ReadOrWrite() == errorfs.OpIsWrite && count.Add(1) == int64(i+1) {
-				return broken
-			}
-			return nil
-		})
-		o := Options{FS: errorfs.Wrap(mem, inject), MemTableBytes: 16 << 10}
+		o := Options{FS: failAt(mem, int64(i+1), broken), MemTableBytes: 16 << 10}
 		var a acknowledged
 		var id record.SpaceID
 		within(t, 20*time.Second, fmt.Sprintf("a store whose write %d fails", i), func() {
