@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -150,6 +151,25 @@ func TestSchemasAreThoseOfTheDocs(t *testing.T) {
 	files, err := filepath.Glob(schemaFile("*/*"))
 	if err != nil || len(files) != len(schemas) {
 		t.Errorf("%d files for %d schemas, %v", len(files), len(schemas), err)
+	}
+}
+
+// TestEverySchemaIsKnown: whatever the sources name is in schemas.
+func TestEverySchemaIsKnown(t *testing.T) {
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range regexp.MustCompile(`anabranch\.[a-z-]+/\d+`).FindAllString(string(b), -1) {
+			if _, ok := schemas[name]; !ok && name != orderSchema {
+				t.Errorf("%s: %s is in no schema", file, name)
+			}
+		}
 	}
 }
 

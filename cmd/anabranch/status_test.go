@@ -1,7 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
+	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -65,5 +68,88 @@ func TestStatusShowsWhatIsOdd(t *testing.T) {
 	}
 	if fields["forks"] != 1.0 || len(fields["future"].([]any)) != 1 || len(fields["peers"].([]any)) != 4 {
 		t.Errorf("%s", b)
+	}
+}
+
+// TestTheLastFailureRefinesAState: what is not known is null, and differing
+// roots are never "ahead".
+func TestTheLastFailureRefinesAState(t *testing.T) {
+	differ := &anabranch.RootsDifferError{OurCount: 3, TheirCount: 4}
+	for _, c := range []struct {
+		state   anabranch.State
+		failure error
+		want    anabranch.State
+	}{
+		{anabranch.Ahead, nil, anabranch.Ahead},
+		{anabranch.Unknown, fmt.Errorf("sync: %w", differ), diverged},
+		{anabranch.Offline, fmt.Errorf("sync: %w", anabranch.ErrIncompatible), incompatible},
+		{anabranch.Offline, anabranch.ErrUnreachable, anabranch.Offline},
+		{anabranch.InSync, differ, anabranch.InSync},
+		{anabranch.Syncing, differ, anabranch.Syncing},
+		{anabranch.Blocked, differ, anabranch.Blocked},
+	} {
+		p := refined(anabranch.PeerStatus{State: c.state}, c.failure)
+		if p.State != c.want {
+			t.Errorf("%s after %v is %s, want %s", c.state, c.failure, p.State, c.want)
+		}
+		st := standing{SpaceStatus: anabranch.SpaceStatus{Peers: []anabranch.PeerStatus{p}}}
+		out := st.json().Peers[0]
+		if known := out.Missing != nil && out.Surplus != nil; known != (c.want == anabranch.InSync) {
+			t.Errorf("%s: missing %v, surplus %v", c.want, out.Missing, out.Surplus)
+		}
+		if c.want == diverged && (out.Reason == nil || !strings.Contains(*out.Reason, "3 records here and 4 there")) {
+			t.Errorf("%+v", out)
+		}
+	}
+}
+
+// TestASummaryNeverRoundsUp: in sync is what every peer is.
+func TestASummaryNeverRoundsUp(t *testing.T) {
+	dir := home(t)
+	for _, c := range []struct {
+		roots  []string
+		peer   string // "same" is the root here
+		inSync bool
+	}{
+		{[]string{"same"}, "same", true},
+		{[]string{"same", "same"}, "same", true},
+		{[]string{"same", ""}, "", false},
+		{[]string{"same", "other"}, "", false},
+		{[]string{"other"}, "other", false},
+		{[]string{""}, "", false},
+	} {
+		var out bytes.Buffer
+		a := &app{stdout: &out, stderr: io.Discard, home: dir}
+		err := a.offline(t.Context(), func(s *anabranch.Space) error {
+			root, _, err := s.Root(t.Context())
+			if err != nil {
+				return err
+			}
+			var roots []string
+			for _, r := range c.roots {
+				roots = append(roots, strings.ReplaceAll(r, "same", root.String()))
+			}
+			var total syncSummaryJSON
+			total.add(anabranch.Report{Method: "equal", Rounds: 1, BytesIn: 70, BytesOut: 50, RecordBytesIn: 20})
+			total.add(anabranch.Report{Method: "ranges", Rounds: 2, RecordsOut: 3})
+			if err := a.summarise(t.Context(), s, total, roots); err != nil {
+				return err
+			}
+			c.peer = strings.ReplaceAll(c.peer, "same", root.String())
+			return a.flush()
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got syncSummaryJSON
+		if err := json.Unmarshal(out.Bytes(), &got); err != nil {
+			t.Fatal(err)
+		}
+		if got.InSync != c.inSync || (got.PeerRoot == nil) != (c.peer == "") || got.PeerRoot != nil && *got.PeerRoot != c.peer {
+			t.Errorf("%q: %s", c.roots, out.Bytes())
+		}
+		if got.Method != "mixed" || got.Rounds != 3 || got.Wire != 120 || got.Payload != 20 || got.Overhead != 100 || got.Sent != 3 {
+			t.Errorf("%s", out.Bytes())
+		}
 	}
 }
