@@ -1,6 +1,7 @@
 package session
 
 import (
+	"encoding/binary"
 	"errors"
 
 	"anabranch/reconcile"
@@ -104,9 +105,16 @@ func (s *Session) shared() int {
 }
 
 // reconcileOptions leaves room for the frame's type. Reconcile stays well
-// below its bound of at least 4096 bytes; reconcileFrame checks that.
+// below its bound of at least 4096 bytes; reconcileFrame checks that. The
+// balanced split takes the rounds of the reference and a third of its bytes;
+// its boundaries depend on the session's nonce, so that nobody can choose
+// items that lie badly for them.
 func (s *Session) reconcileOptions() reconcile.Options {
-	return reconcile.Options{FrameBytes: max(MinFrameBytes, s.limit-1)}
+	return reconcile.Options{
+		FrameBytes: max(MinFrameBytes, s.limit-1),
+		Split:      reconcile.Balanced,
+		Seed:       binary.BigEndian.Uint64(s.o.Nonce[:]),
+	}
 }
 
 // produce does one piece of the exchange's work, if there is any that can be

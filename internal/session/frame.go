@@ -62,10 +62,10 @@ func (s *Session) greet(t FrameType, b []byte) {
 		s.fail(err, !errors.Is(err, ErrVersion))
 		return
 	}
-	nonce := s.o.Nonce
 	if !s.initiator {
-		nonce = h.Nonce
+		s.o.Nonce = h.Nonce
 	}
+	nonce := s.o.Nonce
 	expect := tag(label, s.o.Space, first, second, nonce)
 	if !hmac.Equal(expect[:], h.Tag[:]) {
 		s.fail(ErrTag, true)
