@@ -1,6 +1,7 @@
 package text
 
 import (
+	"errors"
 	"runtime"
 	"slices"
 	"strings"
@@ -138,4 +139,43 @@ func BenchmarkAttacks(b *testing.B) {
 			})
 		})
 	}
+}
+
+// BenchmarkMegabyte opens a text of 1 MB that had a long life, and types in it.
+func BenchmarkMegabyte(b *testing.B) {
+	tr := loadTrace(b, "sveltecomponent")
+	d := New(1)
+	for d.Len() < 1<<20 {
+		pos := d.Len() / 3
+		for i := range tr.Txns {
+			for _, p := range tr.Txns[i].Patches {
+				at := min(pos+p.pos, d.Len())
+				if err := errors.Join(d.Delete(at, min(p.del, d.Len()-at)), d.Insert(at, p.text)); err != nil {
+					b.Fatal(err)
+				}
+			}
+		}
+	}
+	d.Flush(0)
+	saved, err := d.Save()
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Run("load", func(b *testing.B) {
+		measure(b, func() {
+			if _, err := Load(1, saved); err != nil {
+				b.Fatal(err)
+			}
+		})
+	})
+	b.Run("keystroke", func(b *testing.B) {
+		at := 0
+		for b.Loop() {
+			at = (at + 7919) % d.Len()
+			if err := d.Insert(at, "x"); err != nil {
+				b.Fatal(err)
+			}
+			d.Flush(0)
+		}
+	})
 }

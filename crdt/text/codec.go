@@ -50,6 +50,7 @@ const (
 
 	deflateDelta = 4096 // bytes of a delta below which deflating is not tried: inflating takes longer than joining
 	deflateFrom  = 256  // and of a part of a saved state
+	deltaRatio   = 64   // what a delta may expand by: a small record must not become a huge text
 	deflateRatio = 1032 // no DEFLATE stream expands by more
 )
 
@@ -175,7 +176,7 @@ func (in *decoder) decode(d *Doc, name uint64, body []byte) error {
 // unpack inflates what follows the first byte.
 func (in *decoder) unpack() error {
 	size := in.number()
-	if in.bad || size > MaxDelta || size > uint64(in.left())*deflateRatio {
+	if in.bad || size > MaxDelta || size > uint64(in.left())*deltaRatio {
 		return malformed("%d bytes deflated to %d", size, in.left())
 	}
 	in.src.Reset(in.b[in.at:])
@@ -347,7 +348,7 @@ func (d *Doc) encode(own int, runs []run, claims []claim, text []byte) []byte {
 		b = append(lanes, b...)
 	}
 	if len(b) >= deflateDelta {
-		if packed := deflate(b); len(packed)+3 < len(b) {
+		if packed := deflate(b); len(packed)+3 < len(b) && len(b) <= len(packed)*deltaRatio {
 			out := crdt.AppendUvarint([]byte{head | deflated}, uint64(len(b)))
 			return append(out, packed...)
 		}

@@ -18,9 +18,9 @@
 // things at one number is met with a ForkError.
 //
 // Deltas of strangers are checked before anything is changed: lengths before
-// memory is taken, numbers before they are used, what waits within a bound; no
-// delta costs more than the logarithm of the document for each of its
-// characters and claims. docs/crdt.md has order, encodings, costs and figures;
+// memory is taken, numbers before they are used, what waits within a bound. A
+// run costs no more than the square of the document's logarithm, a claim a look
+// at each span that it covers. docs/crdt.md has order, encodings, costs and figures;
 // testdata/vectors.json has vectors for other implementations.
 //
 // The package does no I/O, starts no goroutine and takes no lock. A Doc has one

@@ -304,3 +304,102 @@ func TestEquivocationIsDecidedBySetNotArrival(t *testing.T) {
 		}
 	}
 }
+
+func TestALoadedDocumentGoesOnInItsLane(t *testing.T) {
+	a, b := New(1), New(2)
+	mustInsert(t, a, 0, "one two")
+	mustDelete(t, a, 0, 4)
+	if _, err := a.Save(); !errors.Is(err, ErrOpenBurst) {
+		t.Fatalf("saved with an open burst: %v", err)
+	}
+	share(t, a, b)
+	a = roundTrip(t, a)
+	mustInsert(t, a, 3, " three")
+	mustDelete(t, b, 0, 1)
+	share(t, a, b)
+	if a.String() != "wo three" || b.String() != "wo three" {
+		t.Fatalf("a reads %q, b %q", a.String(), b.String())
+	}
+	// What was deleted before is known when it comes again.
+	for _, delta := range b.Since(crdt.Context{}) {
+		if res, err := roundTrip(t, b).Apply(delta.Lane, delta.Body); err != nil || res.Status != Known {
+			t.Fatalf("%+v, %v", res, err)
+		}
+	}
+	saved, _ := b.Save()
+	for i := range saved {
+		broken := bytes.Clone(saved)
+		broken[i] ^= 4
+		var wrong *FormatError
+		if _, err := Load(2, broken); !errors.As(err, &wrong) {
+			t.Fatalf("byte %d is wrong, and it loads: %v", i, err)
+		}
+	}
+}
+
+func TestADraftIsWhatFlushWillReturn(t *testing.T) {
+	d := New(1)
+	if d.Draft(0) != nil || d.Flush(0) != nil {
+		t.Fatal("a burst of nothing")
+	}
+	mustInsert(t, d, 0, "draft")
+	mustDelete(t, d, 1, 2)
+	draft, flushed := d.Draft(0), d.Flush(0)
+	if len(draft) != 1 || !bytes.Equal(draft[0], flushed[0]) || d.Flush(0) != nil {
+		t.Fatalf("%x, then %x", draft, flushed)
+	}
+	// Parts keep to the limit, and none is lost.
+	big := bytes.Repeat([]byte("paste "), 30000)
+	mustInsert(t, d, 1, string(big))
+	far := New(0)
+	mustApply(t, far, Delta{1, flushed[0]})
+	for _, body := range d.Flush(48 << 10) {
+		if len(plain(t, body)) > 48<<10 {
+			t.Fatalf("a part of %d bytes", len(plain(t, body)))
+		}
+		mustApply(t, far, Delta{1, body})
+	}
+	if far.String() != d.String() {
+		t.Fatal("the parts make another text")
+	}
+}
+
+func TestASmallDeltaIsNoHugeText(t *testing.T) {
+	d := New(1)
+	mustInsert(t, d, 0, string(make([]byte, 100000)))
+	body := d.Flush(0)[0]
+	if body[0]&deflated != 0 {
+		t.Fatalf("100 000 zeros were deflated to %d bytes", len(body))
+	}
+	mustApply(t, New(0), Delta{1, body})
+	packed := deflate(body[1:])
+	bomb := append(crdt.AppendUvarint([]byte{body[0] | deflated}, uint64(len(body)-1)), packed...)
+	var wrong *FormatError
+	if _, err := New(0).Apply(1, bomb); !errors.As(err, &wrong) {
+		t.Fatalf("%d bytes became 100 000: %v", len(bomb), err)
+	}
+}
+
+func TestEditsOutsideTheTextAreRefused(t *testing.T) {
+	d := New(1)
+	mustInsert(t, d, 0, "abc")
+	var wrong *RangeError
+	for _, err := range []error{d.Insert(-1, "x"), d.Insert(4, "x"), d.Delete(-1, 1), d.Delete(2, 2), d.Delete(0, -1), d.Delete(1<<62, 1<<62)} {
+		if !errors.As(err, &wrong) {
+			t.Errorf("got %v", err)
+		}
+	}
+	if err := d.Insert(0, "\xff"); !errors.Is(err, ErrNotUTF8) {
+		t.Errorf("got %v", err)
+	}
+	reader := New(0)
+	if err := reader.Insert(0, "x"); !errors.Is(err, ErrReadOnly) {
+		t.Errorf("got %v", err)
+	}
+	if err := reader.Delete(0, 0); !errors.Is(err, ErrReadOnly) {
+		t.Errorf("got %v", err)
+	}
+	if d.String() != "abc" {
+		t.Errorf("it reads %q", d.String())
+	}
+}
