@@ -155,19 +155,21 @@ func (s *Store) commitLoop() {
 			group = []*request{s.tidy()}
 		}
 		c := s.build(group)
+		err := c.err
 		for flying > 0 && len(idle) > 0 {
 			<-idle
 			flying--
 		}
 		if flying == 0 && len(group) == 1 && len(s.requests) == 0 {
 			s.finish(c) // nobody else waits: waking another goroutine would only cost
+			err = c.err
 		} else {
-			built <- c
+			built <- c // and is publishLoop's
 			flying++
 		}
-		if c.err != nil {
+		if err != nil {
 			// The engine knows more commits are useless, whatever it says next.
-			s.log.Error("commit failed", "err", c.err)
+			s.log.Error("commit failed", "err", err)
 			return
 		}
 	}
