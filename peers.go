@@ -432,6 +432,8 @@ func (r *Replica) callStranger(device record.Key) func() {
 // every device that may read no space here; while a ticket is open, only of
 // those that could until now, because anybody else may be coming to join.
 func (r *Replica) refreshReaders() {
+	r.reading.Lock() // a list that was read earlier must not replace a later one
+	defer r.reading.Unlock()
 	readers := map[record.Key]bool{}
 	for _, s := range r.all() {
 		view, err := s.rows.Snapshot()

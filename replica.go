@@ -28,14 +28,15 @@ type Replica struct {
 	store   *store.Store
 	host    mesh.Host // nil with NoNetwork
 
-	ctx    context.Context // ends when Close begins; goroutines of the replica only
-	cancel context.CancelFunc
-	wg     sync.WaitGroup
-	pokes  chan struct{} // cap 1: the peers' goroutines should look again
-	lives  chan struct{} // cap maxIncoming: a token per incoming session
-	joins  chan struct{} // cap maxJoins: likewise for joins
-	joinMu sync.Mutex    // held while a ticket is being used
-	making sync.Mutex    // held while a space comes to be here: its name, keys and rows are one thing
+	ctx     context.Context // ends when Close begins; goroutines of the replica only
+	cancel  context.CancelFunc
+	wg      sync.WaitGroup
+	pokes   chan struct{} // cap 1: the peers' goroutines should look again
+	lives   chan struct{} // cap maxIncoming: a token per incoming session
+	joins   chan struct{} // cap maxJoins: likewise for joins
+	joinMu  sync.Mutex    // held while a ticket is being used
+	making  sync.Mutex    // held while a space comes to be here: its name, keys and rows are one thing
+	reading sync.Mutex    // held while the member lists are read anew
 
 	watch     *mesh.Watch     // nil if nobody looks around
 	discovery *mesh.Discovery // nil likewise
