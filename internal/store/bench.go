@@ -79,6 +79,7 @@ func Bench(ctx context.Context, o BenchOptions, each func(Figure)) error {
 		{"compaction", b.compact},
 		{"open", b.open},
 		{"read", b.read},
+		{"20 sessions beside 10 000 records a second", b.sessions},
 		{"puts", b.puts},
 		{"removal", b.remove},
 	} {
@@ -347,6 +348,101 @@ func (b *bench) read(ctx context.Context) error {
 		}
 	}
 	b.figure("root after one more record", float64(middle(fresh, 50).Nanoseconds())/1000, "µs")
+	return nil
+}
+
+// sessions commits 100 records every 10 ms while 20 goroutines do what a
+// session asks of a snapshot. Each commit must be answered before the next is
+// due, or the rate is lower than it says.
+func (b *bench) sessions(ctx context.Context) error {
+	const readers, batch, every = 20, 100, 10 * time.Millisecond
+	batches := int(b.PutTime / every)
+	id := b.genesis.ID()
+	raw := make([][]*record.Verified, batches)
+	for i := range raw {
+		for k := range batch {
+			v, err := record.Sign(id, b.keys[1], record.Record{
+				Kind: record.Entry, Time: benchNow, Lane: 2, Seq: uint32(i*batch+k) + 1, Path: "/arriving", Payload: make([]byte, benchPayload),
+			})
+			if err != nil {
+				return err
+			}
+			raw[i] = append(raw[i], v)
+		}
+	}
+	done := make(chan struct{})
+	var roots atomic.Int64
+	failures := make(chan error, readers)
+	for range readers {
+		go func() {
+			for {
+				select {
+				case <-done:
+					failures <- nil
+					return
+				default:
+				}
+				if err := b.session(); err != nil {
+					failures <- err
+					return
+				}
+				roots.Add(1)
+			}
+		}()
+	}
+	var times []time.Duration
+	start := time.Now()
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	var failed error
+	for _, rs := range raw {
+		<-tick.C
+		begin := time.Now()
+		if _, err := b.space.Commit(ctx, rs); err != nil {
+			failed = err
+			break
+		}
+		times = append(times, time.Since(begin))
+	}
+	took := time.Since(start)
+	close(done)
+	for range readers {
+		if err := <-failures; failed == nil {
+			failed = err
+		}
+	}
+	if failed != nil || len(times) == 0 {
+		return failed
+	}
+	b.figure("20 sessions beside commits: arriving", float64(batch*len(times))/took.Seconds(), "records/s")
+	b.figure("20 sessions beside commits: commit, p50", float64(middle(times, 50).Microseconds())/1000, "ms")
+	b.figure("20 sessions beside commits: commit, p99", float64(middle(times, 99).Microseconds())/1000, "ms")
+	b.figure("20 sessions beside commits: roots", float64(roots.Load())/took.Seconds(), "roots/s")
+	return nil
+}
+
+// session reads a snapshot as a session does, at a session's pace.
+func (b *bench) session() error {
+	v, err := b.space.Snapshot()
+	if err != nil {
+		return err
+	}
+	defer v.Close()
+	if _, err := v.Root(); err != nil {
+		return err
+	}
+	n := v.Index().Len()
+	for i := range 16 {
+		if _, err := v.Index().Fingerprint(n*i/16, n*(i+1)/16); err != nil {
+			return err
+		}
+	}
+	for _, err := range v.List(Query{Order: Newest, Limit: 20}) {
+		if err != nil {
+			return err
+		}
+	}
+	time.Sleep(20 * time.Millisecond) // the link
 	return nil
 }
 

@@ -18,6 +18,13 @@ type reader interface {
 	chunk(lo, hi []byte, max int) (rows []row, next []byte, err error)
 }
 
+// gatherer is a reader that looks up many keys at once, ascending ones, for
+// much less than as many single gets. fn gets a copy of the value, nil when the
+// key is absent.
+type gatherer interface {
+	getMany(keys [][]byte, fn func(i int, value []byte)) error
+}
+
 // change sets a key, or deletes it when value is nil.
 type change struct{ key, value []byte }
 

@@ -92,7 +92,8 @@ type Options struct {
 	ReserveBytes int64
 	// MemTableBytes is the size of one write buffer. Default 32 MiB; at most four are in use.
 	MemTableBytes int
-	// CacheBytes is the size of the block cache. Default 32 MiB.
+	// CacheBytes is the size of the block cache, write buffers included: with
+	// fewer than five of those, lookups go to the disk. Default 128 MiB.
 	CacheBytes int64
 	// Logger defaults to discarding.
 	Logger *slog.Logger
@@ -133,7 +134,7 @@ func (o Options) validate() (Options, error) {
 		o.MemTableBytes = 32 << 20
 	}
 	if o.CacheBytes == 0 {
-		o.CacheBytes = 32 << 20
+		o.CacheBytes = 128 << 20
 	}
 	if o.ReserveBytes == 0 {
 		o.ReserveBytes = 64 << 20

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -308,6 +309,37 @@ func pebbleGet(r pebble.Reader, key []byte) ([]byte, error) {
 	}
 	out := append([]byte{}, v...)
 	return out, closer.Close()
+}
+
+// getMany walks one iterator: neighbours share the blocks it has open.
+func (d *disk) getMany(keys [][]byte, fn func(i int, value []byte)) error {
+	if len(keys) == 0 {
+		return nil
+	}
+	it, err := d.db.NewIter(&pebble.IterOptions{LowerBound: keys[0], UpperBound: append(bytes.Clone(keys[len(keys)-1]), 0)})
+	if err != nil {
+		return readError(err)
+	}
+	defer it.Close()
+	for i, key := range keys {
+		if !it.SeekGE(key) {
+			if err := it.Error(); err != nil {
+				return readError(err)
+			}
+			fn(i, nil)
+			continue
+		}
+		if !bytes.Equal(it.Key(), key) {
+			fn(i, nil)
+			continue
+		}
+		v, err := it.ValueAndErr()
+		if err != nil {
+			return readError(err)
+		}
+		fn(i, append([]byte{}, v...))
+	}
+	return nil
 }
 
 func pebbleLast(r pebble.Reader, lo, hi []byte) (out row, err error) {

@@ -81,6 +81,15 @@ func (w *work) receive(rs []*record.Verified) (*Result, error) {
 			return nil, err
 		}
 	}
+	var vectors [][]byte
+	for i, r := range rs {
+		if r.Kind == record.Doc && res.Verdicts[i] == 0 {
+			vectors = append(vectors, vectorKey(w.s, r.Path))
+		}
+	}
+	if err := w.c.tx.prefetch(vectors); err != nil {
+		return nil, err
+	}
 	for _, data := range []bool{false, true} {
 		for i, r := range rs {
 			if r.Data() != data || res.Verdicts[i] != 0 {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"slices"
 
 	"github.com/tidwall/btree"
 )
@@ -17,6 +18,7 @@ type txn struct {
 	tree  *btree.BTreeG[written]
 	hints [256]btree.PathHint // by table: its rows are often written in order
 	undo  []undone
+	known map[string][]byte // of base: what prefetch found, nil for absent
 }
 
 type undone struct {
@@ -75,7 +77,24 @@ func (t *txn) get(key []byte) ([]byte, error) {
 	if w, ok := t.tree.GetHint(written{key: key}, &t.hints[key[0]]); ok {
 		return w.value, nil
 	}
+	if v, ok := t.known[string(key)]; ok {
+		return v, nil
+	}
 	return t.base.get(key)
+}
+
+// prefetch looks keys up before get is asked for them, if base has a cheap
+// way for many. It may change the order of keys.
+func (t *txn) prefetch(keys [][]byte) error {
+	many, ok := t.base.(gatherer)
+	if !ok || len(keys) < 2 {
+		return nil
+	}
+	slices.SortFunc(keys, bytes.Compare)
+	if t.known == nil {
+		t.known = make(map[string][]byte, len(keys))
+	}
+	return many.getMany(keys, func(i int, value []byte) { t.known[string(keys[i])] = value })
 }
 
 func (t *txn) last(lo, hi []byte) (row, error) {
