@@ -121,7 +121,7 @@ func (d *disk) options(o Options) *pebble.Options {
 		return pebble.UniformDBCompressionSettings(sstable.SnappyCompression)
 	})
 	for i := range options.Levels {
-		options.Levels[i].BlockSize = 8 << 10
+		options.Levels[i].BlockSize = 16 << 10 // 286 B for a record of 200, 300 with 8 KiB, 285 with 32
 	}
 	return options
 }
