@@ -61,6 +61,9 @@ var (
 	ErrNewer = store.ErrNewer
 	// ErrDamaged says that the store's files are not what was written.
 	ErrDamaged = store.ErrDamaged
+	// ErrFull says that the disk has no room: reading goes on, and writing
+	// again as soon as there is some.
+	ErrFull = store.ErrFull
 	// ErrFailed says that the disk failed: nothing is written until the
 	// store is opened again.
 	ErrFailed = store.ErrFailed
