@@ -17,7 +17,7 @@ var plotDir = flag.String("plot", "", "write the pictures of docs/gossip.md to t
 // TestPlot draws the pictures of docs/gossip.md.
 func TestPlot(t *testing.T) {
 	if *plotDir == "" {
-		t.Skip("no -plot")
+		t.Skip("draws pictures only when -plot names a folder")
 	}
 	write := func(name, svg string) {
 		if err := os.WriteFile(filepath.Join(*plotDir, name), []byte(svg), 0o644); err != nil {

@@ -133,7 +133,7 @@ func TestTreeMeetsItsNumbers(t *testing.T) {
 				o.CacheAge = 3 * time.Second // who grafts does so within two
 			}
 			if seeds == 0 {
-				t.Skip("no -big")
+				t.Skip("ten thousand machines take minutes: run with -big")
 			}
 			var s spreading
 			began := time.Now()

@@ -49,7 +49,7 @@ const childDeadline = 60 * time.Second
 // again.
 func TestFailedWritesInProcesses(t *testing.T) {
 	if testing.Short() || *childDir != "" {
-		t.Skip()
+		t.Skip("starts a process for each position; not in a short run, nor in one of them")
 	}
 	base := t.TempDir()
 	var next, failed atomic.Int64
@@ -118,7 +118,7 @@ func checkChild(t *testing.T, i int64, dir string) bool {
 // TestFailedWriteChild is one process of TestFailedWritesInProcesses.
 func TestFailedWriteChild(t *testing.T) {
 	if *childDir == "" {
-		t.Skip()
+		t.Skip("runs in the processes that TestFailedWritesInProcesses starts")
 	}
 	if err := os.MkdirAll(*childDir, 0o700); err != nil {
 		t.Fatal(err)
