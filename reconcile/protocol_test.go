@@ -160,7 +160,7 @@ func FuzzConversation(f *testing.F) { f.Fuzz(rapid.MakeFuzz(differenceIsFound)) 
 func backendsAgree(t *rapid.T) {
 	mine, theirs := twoSets(t)
 	if len(mine)+len(theirs) > 600 {
-		t.Skip("short run: the plain twin is slow on large sets")
+		t.Skip("the plain twin is slow on large sets")
 	}
 	m, o := someOptions(t, "my"), someOptions(t, "their")
 	one, err := converseWith(someIndex(t, "mine", mine), someIndex(t, "theirs", theirs), m, o, nil)
