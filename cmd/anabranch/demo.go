@@ -53,9 +53,9 @@ type demoResult struct {
 	Root          string `json:"root"`
 	Records       uint64 `json:"records"`
 	Conflicts     int    `json:"conflicts"`
-	BytesToHeal   int64  `json:"bytesToHeal"`
-	BytesFullCopy int64  `json:"bytesFullCopy"`
-	RoundTrips    int    `json:"roundTrips"`
+	BytesToHeal   int64  `json:"bytes_to_heal"`
+	BytesFullCopy int64  `json:"bytes_full_copy"`
+	RoundTrips    int    `json:"round_trips"`
 	Milliseconds  int64  `json:"milliseconds"`
 }
 

@@ -19,8 +19,8 @@ type joinJSON struct {
 	Device  string `json:"device"`
 	Author  string `json:"author"`
 	Inviter string `json:"inviter"`
-	Words   string `json:"words"`  // which the inviter shows too
-	InSync  bool   `json:"inSync"` // the roots were compared and equal
+	Words   string `json:"words"`   // which the inviter shows too
+	InSync  bool   `json:"in_sync"` // the roots were compared and equal
 	Root    string `json:"root"`
 	Records uint64 `json:"records"`
 }

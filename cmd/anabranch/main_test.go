@@ -237,7 +237,7 @@ var masks = []struct{ pattern, with string }{
 	{`127\.0\.0\.1:\d+`, `<addr>`},
 	{`(cannot reach <short>): [^"]*`, `$1: …`},
 	{`"lane":"\d+"`, `"lane":"<n>"`},
-	{`"(durationMs|overheadBytes|payloadBytes|version|overhead_bytes|payload_bytes|wire_bytes)":\d+`, `"$1":<n>`},
+	{`"(duration_ms|version|overhead_bytes|payload_bytes|wire_bytes)":\d+`, `"$1":<n>`},
 	{`"(version|go|platform|commit)":"[^"]+"`, `"$1":"…"`},
 }
 

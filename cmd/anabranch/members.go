@@ -22,7 +22,7 @@ type memberJSON struct {
 	Role      string `json:"role"`
 	Area      string `json:"area"`
 	Grant     string `json:"grant"`
-	InvitedBy string `json:"invitedBy,omitempty"` // a device; absent: by the recovery key
+	InvitedBy string `json:"invited_by,omitempty"` // a device; absent: by the recovery key
 	Since     string `json:"since"`
 	Revoked   bool   `json:"revoked"`
 	Self      bool   `json:"self"`

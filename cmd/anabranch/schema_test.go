@@ -154,6 +154,26 @@ func TestSchemasAreThoseOfTheDocs(t *testing.T) {
 	}
 }
 
+// TestFieldsAreInSnakeCase: one spelling for every name that scripts read.
+func TestFieldsAreInSnakeCase(t *testing.T) {
+	snake := regexp.MustCompile(`^[a-z][a-z0-9]*(_[a-z0-9]+)*$`)
+	var look func(at string, s *schema)
+	look = func(at string, s *schema) {
+		for name, field := range s.Properties {
+			if !snake.MatchString(name) {
+				t.Errorf("%s has a field %q", at, name)
+			}
+			look(at+"."+name, field)
+		}
+		if s.Items != nil {
+			look(at, s.Items)
+		}
+	}
+	for name, v := range schemas {
+		look(name, schemaOf(reflect.TypeOf(v)))
+	}
+}
+
 // TestEverySchemaIsKnown: whatever the sources name is in schemas.
 func TestEverySchemaIsKnown(t *testing.T) {
 	files, err := filepath.Glob("*.go")

@@ -18,7 +18,7 @@ type spaceJSON struct {
 	ID          string `json:"id"`
 	Root        string `json:"root"`
 	Records     uint64 `json:"records"`
-	RecoveryKey string `json:"recoveryKey,omitempty"` // create, without --root-key
+	RecoveryKey string `json:"recovery_key,omitempty"` // create, without --root-key
 }
 
 func newSpace(a *app) *cobra.Command {

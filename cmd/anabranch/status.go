@@ -29,9 +29,9 @@ type statusJSON struct {
 	Sweeps    uint64       `json:"sweeps"`
 	Members   int          `json:"members"` // devices, this one included
 	Held      uint64       `json:"held"`
-	HeldBytes int64        `json:"heldBytes"`
+	HeldBytes int64        `json:"held_bytes"`
 	Trash     uint64       `json:"trash"`
-	ToSweep   int          `json:"toSweep"`
+	ToSweep   int          `json:"to_sweep"`
 	Forks     int          `json:"forks"`
 	Future    []futureJSON `json:"future,omitempty"`
 	Peers     []peerJSON   `json:"peers"`

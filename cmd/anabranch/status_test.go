@@ -107,9 +107,9 @@ func TestTheLastFailureRefinesAState(t *testing.T) {
 func TestASummaryNeverRoundsUp(t *testing.T) {
 	dir := home(t)
 	for _, c := range []struct {
-		roots  []string
-		peer   string // "same" is the root here
-		inSync bool
+		roots []string
+		peer  string // "same" is the root here
+		agree bool
 	}{
 		{[]string{"same"}, "same", true},
 		{[]string{"same", "same"}, "same", true},
@@ -145,7 +145,7 @@ func TestASummaryNeverRoundsUp(t *testing.T) {
 		if err := json.Unmarshal(out.Bytes(), &got); err != nil {
 			t.Fatal(err)
 		}
-		if got.InSync != c.inSync || (got.PeerRoot == nil) != (c.peer == "") || got.PeerRoot != nil && *got.PeerRoot != c.peer {
+		if got.InSync != c.agree || (got.PeerRoot == nil) != (c.peer == "") || got.PeerRoot != nil && *got.PeerRoot != c.peer {
 			t.Errorf("%q: %s", c.roots, out.Bytes())
 		}
 		if got.Method != "mixed" || got.Rounds != 3 || got.Wire != 120 || got.Payload != 20 || got.Overhead != 100 || got.Sent != 3 {

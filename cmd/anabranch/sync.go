@@ -24,7 +24,7 @@ type syncJSON struct {
 	Schema     string   `json:"schema"` // anabranch.sync/1
 	Space      string   `json:"space"`
 	Peer       string   `json:"peer"`
-	InSync     bool     `json:"inSync"` // the roots were compared and equal
+	InSync     bool     `json:"in_sync"` // the roots were compared and equal
 	Error      string   `json:"error,omitempty"`
 	Exit       int      `json:"exit"` // what this session alone would end with
 	Method     string   `json:"method,omitempty"`
@@ -34,14 +34,14 @@ type syncJSON struct {
 	Held       int      `json:"held"`
 	Root       string   `json:"root,omitempty"`
 	Records    uint64   `json:"records"` // under the root
-	DurationMs int64    `json:"durationMs"`
+	DurationMs int64    `json:"duration_ms"`
 }
 
 // flowJSON is what went one way, in bytes of frames.
 type flowJSON struct {
 	Records  int   `json:"records"`
-	Payload  int64 `json:"payloadBytes"`  // records as they crossed
-	Overhead int64 `json:"overheadBytes"` // everything else
+	Payload  int64 `json:"payload_bytes"`  // records as they crossed
+	Overhead int64 `json:"overhead_bytes"` // everything else
 }
 
 // syncSummaryJSON ends sync --json: all sessions together.

@@ -18,13 +18,13 @@ type waitJSON struct {
 	Converged  bool           `json:"converged"`
 	Root       string         `json:"root"`
 	Records    uint64         `json:"records"` // under the root
-	DurationMs int64          `json:"durationMs"`
+	DurationMs int64          `json:"duration_ms"`
 	Peers      []waitPeerJSON `json:"peers"`
 }
 
 type waitPeerJSON struct {
 	Device string `json:"device"`
-	InSync bool   `json:"inSync"` // the roots were compared since the command began, and equal
+	InSync bool   `json:"in_sync"` // the roots were compared since the command began, and equal
 	Reason string `json:"reason,omitempty"`
 }
 

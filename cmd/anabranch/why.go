@@ -36,8 +36,8 @@ type holderJSON struct {
 	Device   string `json:"device"`
 	Label    string `json:"label,omitempty"`
 	Petname  string `json:"petname,omitempty"`
-	AgreedAt string `json:"agreedAt,omitempty"`
-	AgreedOn string `json:"agreedOn,omitempty"` // a root
+	AgreedAt string `json:"agreed_at,omitempty"`
+	AgreedOn string `json:"agreed_on,omitempty"` // a root
 }
 
 func newWhy(a *app) *cobra.Command {
