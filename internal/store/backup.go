@@ -80,9 +80,9 @@ func copyRows(ctx context.Context, from reader, to *disk, progress func(rows uin
 	err := each(from, []byte{0}, []byte{0xFF}, func(x row) error {
 		switch {
 		case bytes.Equal(x.key, metaStore):
-			x.value = u64(u64(nil, randomNumber()), randomNumber())
+			x.value = u64(u64(nil, systemRandom()), systemRandom())
 		case bytes.HasPrefix(x.key, generation):
-			x.value = u64(nil, randomNumber())
+			x.value = u64(nil, max(1, systemRandom()))
 		}
 		if x.value == nil {
 			x.value = []byte{}

@@ -112,7 +112,7 @@ func (s *Store) shortage() error {
 // reserve is the error of requests that add something while the disk is
 // nearly full. It looks a few times a second.
 func (s *Store) reserve(now time.Time) error {
-	if now.Sub(s.looked) < reserveEvery {
+	if now.Sub(s.looked) < s.options.lookEvery {
 		return s.nearlyFull
 	}
 	s.looked, s.nearlyFull = now, s.belowReserve()

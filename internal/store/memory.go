@@ -70,6 +70,7 @@ type memory struct {
 	mu   sync.Mutex // guards tree: Copy marks both sides as shared
 	tree *btree.BTreeG[pair]
 	fail chan struct{} // never closed
+	disk *Disk         // what outlives the store; nil: nothing does
 }
 
 func newMemory() *memory { return &memory{tree: newPairs(), fail: make(chan struct{})} }
@@ -87,12 +88,27 @@ func (m *memory) chunk(lo, hi []byte, max int) ([]row, []byte, error) {
 }
 
 func (m *memory) apply(batch []change) (durable func() error, err error) {
-	return func() error { return nil }, m.commit(batch)
+	m.advance(batch)
+	tree := m.tree
+	return func() error {
+		if m.disk != nil {
+			m.disk.sync(m, tree)
+		}
+		return nil
+	}, nil
 }
 
-// commit builds the next tree beside the current one: views share the current
-// one and never see a half-applied batch.
 func (m *memory) commit(batch []change) error {
+	durable, err := m.apply(batch)
+	if err != nil {
+		return err
+	}
+	return durable()
+}
+
+// advance builds the next tree beside the current one: views share the current
+// one and never see a half-applied batch.
+func (m *memory) advance(batch []change) {
 	m.mu.Lock()
 	next := m.tree.Copy()
 	m.mu.Unlock()
@@ -106,17 +122,28 @@ func (m *memory) commit(batch []change) error {
 	m.mu.Lock()
 	m.tree = next
 	m.mu.Unlock()
-	return nil
 }
 
 func (m *memory) view() view              { return m.current() }
 func (m *memory) failed() <-chan struct{} { return m.fail }
 func (m *memory) failure() error          { return nil }
-func (m *memory) close() error            { return nil }
 func (m *memory) full() <-chan struct{}   { return m.fail }
 func (m *memory) shortage() error         { return nil }
 func (m *memory) giveUp()                 {}
 func (m *memory) compact(context.Context, []byte, []byte) error {
 	return nil
 }
-func (m *memory) free() (uint64, bool) { return 0, false }
+
+func (m *memory) free() (uint64, bool) {
+	if m.disk == nil {
+		return 0, false
+	}
+	return m.disk.free(), true
+}
+
+func (m *memory) close() error {
+	if m.disk != nil {
+		m.disk.leave(m)
+	}
+	return nil
+}

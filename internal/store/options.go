@@ -95,12 +95,16 @@ type Options struct {
 	// CacheBytes is the size of the block cache, write buffers included: with
 	// fewer than five of those, lookups go to the disk. Default 128 MiB.
 	CacheBytes int64
+	// Random names stores and lanes: numbers that nobody else may choose too.
+	// Default the system's randomness; a simulation gives a seeded source.
+	Random func() uint64
 	// Logger defaults to discarding.
 	Logger *slog.Logger
 
 	noSync     bool          // the control of the power-cut test: it must lose
 	slice      int           // records moved in one batch; default removeSlice
 	departures int           // kept in the log; default departureRows
+	lookEvery  time.Duration // between looks at the space on the disk; default reserveEvery, negative: always
 	spaceRetry time.Duration // between attempts to write on a full disk; default 500 ms, negative: that is a failure
 }
 
@@ -141,6 +145,12 @@ func (o Options) validate() (Options, error) {
 	}
 	if o.spaceRetry == 0 {
 		o.spaceRetry = 500 * time.Millisecond
+	}
+	if o.lookEvery == 0 {
+		o.lookEvery = reserveEvery
+	}
+	if o.Random == nil {
+		o.Random = systemRandom
 	}
 	if o.slice == 0 {
 		o.slice = removeSlice

@@ -97,7 +97,7 @@ func open(dir string, e engine, o Options) (*Store, error) {
 		unusable: make(map[record.SpaceID]error),
 		views:    make(map[*sharedView]struct{}),
 	}
-	rand.Read(s.stranger[:])
+	s.name(s.stranger[:])
 	s.tasksCtx, s.endTasks = context.WithCancel(context.Background())
 	type loaded struct{ err error }
 	done := make(chan loaded, 1)
@@ -182,7 +182,7 @@ func (s *Store) loadMeta() error {
 		if rows, _, err := s.engine.chunk(lo, []byte{0xFF}, 1); err != nil || len(rows) > 0 {
 			return errors.Join(err, damagedRow(metaFormat, "absent"))
 		}
-		rand.Read(s.id[:])
+		s.name(s.id[:])
 		return s.engine.commit([]change{{metaFormat, u32(nil, Format)}, {metaStore, s.id[:]}})
 	}
 	if len(format) != 4 {
@@ -286,7 +286,7 @@ func (s *Store) Create(ctx context.Context, genesis []byte) (*Space, error) {
 		sp := newSpace(s, s.next, g)
 		s.next++
 		c.tx.set(spaceRow(sp.number), append(id[:], genesis...))
-		c.tx.set(metaGeneration(sp.number), u64(nil, randomNumber()))
+		c.tx.set(metaGeneration(sp.number), u64(nil, s.randomNumber()))
 		c.created[id], s.built[id] = sp, sp
 		return nil
 	})
@@ -330,14 +330,25 @@ func (s *Store) Unusable() map[record.SpaceID]error {
 }
 
 // randomNumber is a random number from 1 on.
-func randomNumber() uint64 {
-	var b [8]byte
+func (s *Store) randomNumber() uint64 {
 	for {
-		rand.Read(b[:])
-		if n := binary.BigEndian.Uint64(b[:]); n != 0 {
+		if n := s.options.Random(); n != 0 {
 			return n
 		}
 	}
+}
+
+// name fills a name, a multiple of eight bytes long.
+func (s *Store) name(b []byte) {
+	for ; len(b) > 0; b = b[8:] {
+		binary.BigEndian.PutUint64(b, s.options.Random())
+	}
+}
+
+func systemRandom() uint64 {
+	var b [8]byte
+	rand.Read(b[:])
+	return binary.BigEndian.Uint64(b[:])
 }
 
 // authors numbers the author keys of a store, so that rows are short. Readers

@@ -170,7 +170,7 @@ func (w *work) ownLane(k record.Key) (ownLane, error) {
 	}
 	a := w.c.author(k)
 	for {
-		own = ownLane{lane: randomNumber()}
+		own = ownLane{lane: w.c.store.randomNumber()}
 		b, err := w.c.tx.get(laneKey(w.s, a, own.lane))
 		if err != nil {
 			return ownLane{}, err
@@ -179,7 +179,7 @@ func (w *work) ownLane(k record.Key) (ownLane, error) {
 			break
 		}
 	}
-	w.c.tx.set(metaGeneration(w.s), u64(nil, randomNumber()))
+	w.c.tx.set(metaGeneration(w.s), u64(nil, w.c.store.randomNumber()))
 	w.own[k] = own
 	return own, nil
 }
