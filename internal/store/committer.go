@@ -278,7 +278,7 @@ func (c *commit) flush() {
 		return
 	}
 	c.store.lease.write(c)
-	c.durable, c.err = c.store.engine.apply(batch)
+	c.durable, c.err = c.store.engine.apply(batch, c.dropped()...)
 }
 
 // publish makes a durable commit visible.
@@ -294,8 +294,14 @@ func (s *Store) publish(c *commit) {
 		close(w.space.changed)
 		w.space.changed = make(chan struct{})
 	}
+	for _, d := range c.drops {
+		s.forget(d)
+	}
 	s.mu.Unlock()
 	old.release()
+	for _, d := range c.drops {
+		s.reclaim(d)
+	}
 	for _, sp := range c.shrunk {
 		s.compact(sp)
 	}
@@ -310,6 +316,7 @@ type commit struct {
 	created map[record.SpaceID]*Space
 	lanes   bool       // a lane of ours moved: the lease must be written
 	drafts  []unsigned // by requests that succeeded, and by the present one
+	drops   []drop     // spaces that are taken away
 
 	group   []*request
 	answers []error
@@ -336,6 +343,11 @@ func (c *commit) apply(run func(*commit) error) error {
 	c.tx.mark()
 	c.authors, c.touched, c.before = nil, nil, len(c.drafts)
 	err := run(c)
+	for _, w := range c.touched {
+		if w.space.dropped {
+			err = ErrDropped // whatever it found without rows
+		}
+	}
 	for _, w := range c.touched {
 		if err == nil {
 			err = w.flush()

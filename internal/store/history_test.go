@@ -379,4 +379,10 @@ func TestUnknownRuleIsListed(t *testing.T) {
 	if _, err := s.Create(ctx, genesis(t, 2)); err != nil {
 		t.Fatal(err)
 	}
+	if err := s.Drop(ctx, g.ID()); err != nil || len(s.Unusable()) != 0 {
+		t.Fatalf("dropped: %v, %v", err, s.Unusable())
+	}
+	if b, err := s.engine.get(spaceRow(7)); b != nil || err != nil {
+		t.Fatalf("its row is left: %v", err)
+	}
 }

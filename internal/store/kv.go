@@ -32,11 +32,12 @@ type change struct{ key, value []byte }
 // the only caller of apply, commit and view.
 type engine interface {
 	reader
-	// apply makes a batch visible, whole or not at all. It is durable, and all
+	// apply makes a batch visible, whole or not at all, and after it, in the
+	// same step, takes all rows of some ranges away. It is durable, and all
 	// that was applied before it, once the function that is returned, which
 	// must be called, returns nil. After an error from either nothing more may
 	// be applied. The batch is the engine's from then on.
-	apply(batch []change) (durable func() error, err error)
+	apply(batch []change, gone ...span) (durable func() error, err error)
 	// commit applies a batch and returns when it is durable.
 	commit(batch []change) error
 	// view is an immutable state, until it is closed.

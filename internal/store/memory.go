@@ -87,8 +87,8 @@ func (m *memory) chunk(lo, hi []byte, max int) ([]row, []byte, error) {
 	return m.current().chunk(lo, hi, max)
 }
 
-func (m *memory) apply(batch []change) (durable func() error, err error) {
-	m.advance(batch)
+func (m *memory) apply(batch []change, gone ...span) (durable func() error, err error) {
+	m.advance(batch, gone)
 	tree := m.tree
 	return func() error {
 		if m.disk != nil {
@@ -108,7 +108,7 @@ func (m *memory) commit(batch []change) error {
 
 // advance builds the next tree beside the current one: views share the current
 // one and never see a half-applied batch.
-func (m *memory) advance(batch []change) {
+func (m *memory) advance(batch []change, gone []span) {
 	m.mu.Lock()
 	next := m.tree.Copy()
 	m.mu.Unlock()
@@ -117,6 +117,18 @@ func (m *memory) advance(batch []change) {
 			next.Delete(pair{key: string(c.key)})
 		} else {
 			next.Set(pair{string(c.key), c.value})
+		}
+	}
+	for _, rows := range gone {
+		var keys []pair
+		next.Ascend(pair{key: string(rows.lo)}, func(p pair) bool {
+			keys = append(keys, p)
+			return p.key < string(rows.hi)
+		})
+		for _, p := range keys {
+			if p.key < string(rows.hi) {
+				next.Delete(p)
+			}
 		}
 	}
 	m.mu.Lock()

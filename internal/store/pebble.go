@@ -177,7 +177,7 @@ func (d *disk) commit(batch []change) error {
 	return durable()
 }
 
-func (d *disk) apply(batch []change) (durable func() error, err error) {
+func (d *disk) apply(batch []change, gone ...span) (durable func() error, err error) {
 	size := 0
 	for _, c := range batch {
 		size += len(c.key) + len(c.value) + rowOverhead
@@ -190,6 +190,11 @@ func (d *disk) apply(batch []change) (durable func() error, err error) {
 			err = b.Set(c.key, c.value, nil)
 		}
 		if err != nil {
+			return nil, d.refuse(err)
+		}
+	}
+	for _, rows := range gone {
+		if err := b.DeleteRange(rows.lo, rows.hi, nil); err != nil {
 			return nil, d.refuse(err)
 		}
 	}

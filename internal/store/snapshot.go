@@ -33,6 +33,9 @@ func (sp *Space) Snapshot() (*Snapshot, error) {
 	if s.closed.Load() {
 		return nil, ErrClosed
 	}
+	if sp.gone {
+		return nil, ErrDropped
+	}
 	s.view.refs.Add(1)
 	return &Snapshot{space: sp, view: s.view, state: sp.state}, nil
 }

@@ -24,10 +24,12 @@ type Space struct {
 	// Guarded by store.mu:
 	state   *state
 	changed chan struct{} // closed at the next publish
+	gone    bool          // dropped, durably
 
 	// Used by the committer only: the last state that was built, durable or
 	// not, and the lane in which an author writes here.
 	ahead   *state
+	dropped bool // durably or not
 	lanes   map[record.Key]ownLane
 	sweptAt uint64 // state.moves when spared deletes were last looked at
 }
