@@ -13,6 +13,8 @@ import (
 
 var update = flag.Bool("update", false, "rewrite testdata; read the diff as a protocol change")
 
+var proofSets = flag.Int("sets", 0, "how many random sets to prove everything of; 0: as many as go test has time for")
+
 func golden[T any](t *testing.T, name string, got T) {
 	t.Helper()
 	var buf bytes.Buffer
