@@ -210,14 +210,6 @@ func sealFile(folder, name string) (BackupFile, error) {
 	return BackupFile{name, size, hex.EncodeToString(h.Sum(nil))}, err
 }
 
-func syncFolder(name string) error {
-	d, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
-
 // RestoreOptions configures Restore.
 type RestoreOptions struct {
 	// StateDir is where the keys go. Default: "state" below the home.

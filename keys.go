@@ -111,7 +111,7 @@ func readSeeds(name string) ([]ed25519.PrivateKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	if info.Mode().Perm()&0o077 != 0 {
+	if openToOthers(info) {
 		return nil, fmt.Errorf("anabranch: key file %s can be read by others (mode %v); make it 0600", name, info.Mode().Perm())
 	}
 	b, err := os.ReadFile(name)
@@ -163,12 +163,7 @@ func writeDurably(name string, content []byte) error {
 	if err := os.Rename(tmp.Name(), name); err != nil {
 		return err
 	}
-	dir, err := os.Open(filepath.Dir(name))
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	return dir.Sync()
+	return syncFolder(filepath.Dir(name))
 }
 
 // RecoveryKey is the private half of a space's root key 1. It is shown once,

@@ -165,5 +165,8 @@ func RuntimeDir() string {
 	if d := os.Getenv("XDG_RUNTIME_DIR"); d != "" {
 		return filepath.Join(d, "anabranch")
 	}
-	return filepath.Join(os.TempDir(), fmt.Sprintf("anabranch-%d", os.Getuid()))
+	if uid := os.Getuid(); uid >= 0 {
+		return filepath.Join(os.TempDir(), fmt.Sprintf("anabranch-%d", uid))
+	}
+	return filepath.Join(os.TempDir(), "anabranch") // Windows: a user's own
 }

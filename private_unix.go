@@ -3,6 +3,7 @@
 package anabranch
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -31,4 +32,16 @@ func makePrivate(dir string) error {
 		return os.Chmod(dir, 0o700)
 	}
 	return nil
+}
+
+// openToOthers reports whether others than the owner may use a file.
+func openToOthers(info fs.FileInfo) bool { return info.Mode().Perm()&0o077 != 0 }
+
+// syncFolder makes what was created, renamed or removed in a folder durable.
+func syncFolder(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }

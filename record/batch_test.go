@@ -60,7 +60,7 @@ func signedRecords(t testing.TB, n, authors int) [][]byte {
 	for i := range out {
 		binary.BigEndian.PutUint64(payload, uint64(i))
 		v, err := Sign(testSpace, keys[i%authors], Record{
-			Kind: Doc, Time: uint64(1_700_000_000_000_000 + i), Lane: 7, Seq: uint32(i + 1),
+			Kind: Doc, Time: 1_700_000_000_000_000 + uint64(i), Lane: 7, Seq: uint32(i + 1),
 			Path: fmt.Sprintf("/notes/2026/%d", i), Payload: payload,
 		})
 		if err != nil {

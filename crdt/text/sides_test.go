@@ -3,6 +3,7 @@ package text
 import (
 	"bytes"
 	"errors"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -384,7 +385,7 @@ func TestEditsOutsideTheTextAreRefused(t *testing.T) {
 	d := New(1)
 	mustInsert(t, d, 0, "abc")
 	var wrong *RangeError
-	for _, err := range []error{d.Insert(-1, "x"), d.Insert(4, "x"), d.Delete(-1, 1), d.Delete(2, 2), d.Delete(0, -1), d.Delete(1<<62, 1<<62)} {
+	for _, err := range []error{d.Insert(-1, "x"), d.Insert(4, "x"), d.Delete(-1, 1), d.Delete(2, 2), d.Delete(0, -1), d.Delete(math.MaxInt, math.MaxInt)} {
 		if !errors.As(err, &wrong) {
 			t.Errorf("got %v", err)
 		}
