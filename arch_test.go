@@ -77,7 +77,7 @@ var plan = map[string]room{
 	"bridge/peerkit": {may: slices.Concat(ground, []string{"."})},
 	"bridge/httpapi": {may: slices.Concat(ground, []string{"."})},
 	"internal/webui": {may: []string{"bridge/httpapi"}},
-	"cmd/release": {}, // builds archives with the go command; the standard library alone
+	"cmd/release":    {}, // builds archives with the go command; the standard library alone
 	"cmd/anabranch": {
 		may:  slices.Concat(ground, []string{".", "bridge/nostr", "bridge/peerkit", "bridge/httpapi", "internal/webui"}),
 		deps: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term", "rsc.io/qr"}, // rsc.io/qr: tickets for cameras
