@@ -29,7 +29,7 @@ type room struct {
 }
 
 // ground is public, pure and usable alone.
-var ground = []string{"record", "space", "reconcile", "sketch", "merkle", "blob", "crdt", "crdt/text", "gossip"}
+var ground = []string{"record", "space", "reconcile", "sketch", "merkle", "blob", "crdt", "crdt/text", "gossip", "attest"}
 
 // plan is the floor plan of the house. A folder with Go files that is not
 // here fails the test; a line whose folder does not exist yet is a plan. A new
@@ -45,6 +45,9 @@ var plan = map[string]room{
 	"crdt":      {pure: true},
 	"crdt/text": {pure: true, may: []string{"crdt"}},
 	"gossip":    {pure: true},
+	// What a replica signed about its set, and proofs that anybody can check:
+	// records, membership and tries together, so above those three.
+	"attest": {pure: true, may: []string{"record", "space", "merkle"}, deps: []string{"golang.org/x/mod/sumdb/tlog"}}, // append-only logs (RFC 6962)
 
 	// Annexe: the law in plain sets, and seeded worlds.
 	"internal/model": {pure: true, may: []string{"record"}},
