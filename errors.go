@@ -107,6 +107,7 @@ func named(err error) error {
 		causes []error
 	}{
 		{ErrClosed, []error{store.ErrClosed, mesh.ErrClosed}},
+		{ErrNoSpace, []error{store.ErrDropped}}, // left meanwhile
 		{ErrIncompatible, []error{session.ErrVersion}},
 		{ErrRefused, []error{mesh.ErrRefused, session.ErrRefused}},
 		{ErrUnreachable, []error{mesh.ErrUnreachable, mesh.ErrWrongPeer}},

@@ -46,6 +46,9 @@ type agreement struct {
 	Count  uint64
 	At     time.Time
 	Report Report
+	// Version is the one of this store at which it held Root; 0 if it had
+	// moved on before that was looked at.
+	Version uint64
 
 	stored bool // read from the store, and not of this process
 }
@@ -314,6 +317,7 @@ const (
 // ended notes how a session with a peer went.
 func (s *Space) ended(p *peer, report Report, charge bool, err error) {
 	r := s.replica
+	version := s.versionOf(report, err)
 	p.mu.Lock()
 	if charge {
 		if p.charges++; p.charges >= chargesAllowed {
@@ -323,10 +327,14 @@ func (s *Space) ended(p *peer, report Report, charge bool, err error) {
 	event := Event{Kind: Synced, Device: p.device, Space: s, Report: report, Err: named(err)}
 	if err != nil {
 		event.Kind = Failed
+	}
+	switch {
+	case s.rows.Dropped(): // nothing is kept of it
+	case err != nil:
 		p.failed[s.ID()] = failure{err: event.Err, at: time.Now()}
-	} else {
+	default:
 		delete(p.failed, s.ID())
-		p.agreed[s.ID()] = agreement{Root: report.Root, Count: report.Count, At: time.Now(), Report: report}
+		p.agreed[s.ID()] = agreement{Root: report.Root, Count: report.Count, At: time.Now(), Report: report, Version: version}
 	}
 	p.mu.Unlock()
 	if charge {
@@ -334,6 +342,27 @@ func (s *Space) ended(p *peer, report Report, charge bool, err error) {
 	}
 	r.options.OnEvent(event)
 }
+
+// versionOf is the version at which this store holds what a session agreed
+// on, if it holds that now.
+func (s *Space) versionOf(report Report, failed error) uint64 {
+	if failed != nil {
+		return 0
+	}
+	view, err := s.rows.Snapshot()
+	if err != nil {
+		return 0
+	}
+	defer view.Close()
+	if root, err := view.Root(); err != nil || root != report.Root {
+		return 0
+	}
+	return view.Version()
+}
+
+// upTo is a version of this store up to which the peer held everything that
+// is still here.
+func (a agreement) upTo() uint64 { return max(a.Version, a.Report.Version) }
 
 // saveAgreements keeps what was last agreed on with whom, so that status can
 // tell after a restart. They are facts of the past and never stand for a

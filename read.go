@@ -411,5 +411,8 @@ func (s *Space) snapshot(ctx context.Context) (*store.Snapshot, error) {
 	if errors.Is(err, store.ErrClosed) {
 		return nil, ErrClosed
 	}
-	return view, err
+	if err != nil {
+		return nil, named(err)
+	}
+	return view, nil
 }

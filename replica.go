@@ -113,6 +113,10 @@ func Open(ctx context.Context, dir string, o Options) (*Replica, error) {
 		r.cancel()
 		return nil, errors.Join(fmt.Errorf("anabranch: tickets: %w", err), r.release())
 	}
+	if err := r.finishLeft(ctx); err != nil && !errors.Is(err, ErrFull) { // then the next opening does it
+		r.cancel()
+		return nil, errors.Join(fmt.Errorf("anabranch: keys of a space that was left: %w", err), r.release())
+	}
 	r.refreshReaders()
 	if !o.NoNetwork {
 		if err := r.listen(); err != nil {

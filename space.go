@@ -186,6 +186,9 @@ func (s *Space) tend() {
 	floor := 0            // kills that the last sweep could not write, of a sealed key
 	for {
 		changed := s.rows.Changed()
+		if s.rows.Dropped() {
+			return
+		}
 		n := s.rows.PendingKills()
 		switch {
 		case n == 0:

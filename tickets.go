@@ -112,6 +112,24 @@ func (b *invitations) drop(id [8]byte) error {
 	return err
 }
 
+// dropSpace withdraws every ticket to a space.
+func (b *invitations) dropSpace(id record.SpaceID) error {
+	b.mu.Lock()
+	var of [][8]byte
+	for ticket, inv := range b.all {
+		if inv.Space == id.String() {
+			of = append(of, ticket)
+		}
+	}
+	b.mu.Unlock()
+	for _, ticket := range of {
+		if err := b.drop(ticket); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // admit reports whether a device may try to join: anybody while a ticket is
 // open, and after that who used one, whose answer may have been lost.
 func (b *invitations) admit(device record.Key, now time.Time) bool {

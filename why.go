@@ -233,11 +233,8 @@ func (e *explainer) prepare() error {
 		if g.Sealed || g.Device == r.Device() || slices.ContainsFunc(e.peers, func(p holding) bool { return p.Device == g.Device }) {
 			continue
 		}
-		last := r.peer(g.Device).agreement(e.space.ID())
-		if last.At.IsZero() {
-			last, _ = r.storedAgreement(e.space.ID(), g.Device)
-		}
-		h := holding{Holder: e.holder(g.Device), version: last.Report.Version, now: last.Root == Root(root)}
+		last := e.space.lastAgreement(g.Device)
+		h := holding{Holder: e.holder(g.Device), version: last.upTo(), now: last.Root == Root(root)}
 		h.At, h.Root = last.At, last.Root
 		e.peers = append(e.peers, h)
 	}

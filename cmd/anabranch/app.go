@@ -93,7 +93,7 @@ so that "in sync" is something proven and never assumed.
 			root.AddCommand(c)
 		}
 	}
-	group(groupStart, runsHere(newDemo(a)), newSpace(a), newJoin(a), runsHere(newUp(a)))
+	group(groupStart, runsHere(newDemo(a)), newSpace(a), newJoin(a), newLeave(a), runsHere(newUp(a)))
 	group(groupRecords, newPut(a), newAppend(a), newGet(a), newList(a), newRm(a), newConflicts(a), newHistory(a), newWhy(a), newWatch(a))
 	group(groupMembers, newInvite(a), newMembers(a), newRevoke(a), newDevice(a), newForget(a))
 	group(groupRecords, newImport(a), newExport(a), newDump(a), newLoad(a))

@@ -118,6 +118,7 @@ func TestEveryErrorHasItsExitCode(t *testing.T) {
 		{anabranch.ErrTicket, 15, "anabranch invite"},
 		{anabranch.ErrNotAuthorised, 15, "anabranch members"},
 		{anabranch.ErrNotRemovable, 15, "anabranch rm PATH"},
+		{&anabranch.LossError{}, 15, "--force"},
 		{&anabranch.NotAncestorError{}, 15, "--root-key"},
 		{&anabranch.NotAncestorError{Above: []record.Key{{0xab}}}, 15, "ab0000000000"},
 		{anabranch.ErrNewer, 16, "newer"},

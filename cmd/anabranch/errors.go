@@ -116,6 +116,7 @@ var remedies = []remedy{
 	{sentinel(anabranch.ErrFailed), exitDamaged, `check the disk, then run the command again; whatever was reported as written is safe`},
 	{sentinel(anabranch.ErrNoSpace), exitNoSpace, `"anabranch space create NAME" makes one, "anabranch join" comes into one with a ticket, "anabranch space list" shows those here`},
 	{sentinel(anabranch.ErrTicket), exitRefused, `"anabranch invite" on the other device makes a new ticket`},
+	{typed[*anabranch.LossError], exitRefused, `"anabranch sync" with another device first, or "anabranch dump" into a file; --force leaves whatever is lost`},
 	{typed[*anabranch.NotAncestorError], exitRefused, `run it on a device that stands above, or give the space's recovery key with --root-key FILE`},
 	{typed[*anabranch.TimeExhaustedError], exitFailed, `nobody can date a version after it; "anabranch revoke" of the device that wrote it, with --nothing, frees the path`},
 	{typed[*anabranch.RootsDifferError], exitDiffer, `run it again; if the roots still differ, run "anabranch verify" on both devices`},

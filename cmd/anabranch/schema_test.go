@@ -31,6 +31,7 @@ var schemas = map[string]any{
 	"anabranch.import/1":       importJSON{},
 	"anabranch.invite/1":       inviteJSON{},
 	"anabranch.join/1":         joinJSON{},
+	"anabranch.leave/1":        leaveJSON{},
 	"anabranch.load/1":         loadJSON{},
 	"anabranch.member/1":       memberJSON{},
 	"anabranch.paths/1":        pathsJSON{},

@@ -132,3 +132,10 @@ func (s *Store) reclaim(d drop) {
 		}
 	})
 }
+
+// Dropped reports whether the space is gone, durably.
+func (sp *Space) Dropped() bool {
+	sp.store.mu.Lock()
+	defer sp.store.mu.Unlock()
+	return sp.gone
+}
