@@ -3,6 +3,7 @@ package engine
 import (
 	"encoding/binary"
 	"slices"
+	"time"
 
 	"anabranch/gossip"
 	"anabranch/record"
@@ -50,11 +51,36 @@ func (e *Engine) open(p *peer, s *space) {
 		p.opened = append(p.opened, nil)
 	}
 	p.opened[i] = s
-	f := frame{kind: frameOpen, channel: uint8(i)}
+	e.sayOpen(p, s, uint8(i))
+	e.meet(p, s)
+}
+
+func (e *Engine) sayOpen(p *peer, s *space, number uint8) {
+	if b := p.bond(s); b != nil {
+		b.openAt = e.now
+	}
+	e.changed = true
+	f := frame{kind: frameOpen, channel: number}
 	binary.BigEndian.PutUint64(f.nonce[:], e.rand.Uint64())
 	f.tag = tagOf(s.id, e.o.Self, p.key, f.nonce)
 	e.emit(Send{p.key, f.encode()})
-	e.meet(p, s)
+}
+
+// reopen repeats an open that the peer has not answered: one of the two may
+// have been lost.
+func (e *Engine) reopen(p *peer) {
+	for _, b := range p.bonds {
+		if at, ok := p.reopens(b); ok && at <= e.now {
+			e.sayOpen(p, b.space, uint8(slices.Index(p.opened, b.space)))
+		}
+	}
+}
+
+func (p *peer) reopens(b *bond) (time.Duration, bool) {
+	if !p.stream || b.told || !slices.Contains(p.opened, b.space) {
+		return 0, false
+	}
+	return b.openAt + reopenWait, true
 }
 
 // match finds the space that the peer means.
@@ -123,6 +149,12 @@ func (e *Engine) frame(key Peer, b []byte) {
 	}
 	switch f.kind {
 	case frameOpen:
+		if s := p.spaceOf(f.channel); s != nil {
+			// It opens again: ours may have been lost.
+			if b, i := p.bond(s), slices.Index(p.opened, s); b != nil && i >= 0 && b.openAt+reopenWait/2 <= e.now {
+				defer e.sayOpen(p, s, uint8(i))
+			}
+		}
 		p.unhear(e, f.channel)
 		p.heard = append(p.heard, heard{number: f.channel, nonce: f.nonce, tag: f.tag})
 		e.match(p, &p.heard[len(p.heard)-1])

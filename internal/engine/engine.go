@@ -257,7 +257,7 @@ func (e *Engine) joined(in Joined) {
 		if err != nil {
 			panic("engine: " + err.Error()) // New has tried them
 		}
-		s = &space{id: in.Space, machine: m, antiAt: never, judging: make(map[ID]judging)}
+		s = &space{id: in.Space, machine: m, antiAt: never}
 		if e.o.SyncInterval > 0 {
 			s.antiAt = e.now + e.vary(e.o.SyncInterval)
 		}

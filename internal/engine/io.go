@@ -79,15 +79,15 @@ type Fresh struct {
 }
 
 // Committed says that a space changed here, durably: Fresh entered, and
-// others may have left. Of more than MaxFresh records none need be named. A
-// record that came as a rumor may be among them, or not.
+// others may have left. A record that came as a rumor may be among them, or
+// not.
 type Committed struct {
 	Space record.SpaceID
 	// Version is the store's after it: see Ended. 0 means that it is not known.
 	Version uint64
 	Fresh   []Fresh
 	// Many says that not all records that entered are in Fresh: the peers
-	// are told by sessions, at once.
+	// are told by sessions, at once. So they are of more than MaxFresh own.
 	Many bool
 	// Control says that control records were among them: what was undecided
 	// may be decided now.

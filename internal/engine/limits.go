@@ -48,6 +48,7 @@ const (
 	greet      = 100 * time.Millisecond // how long the larger key lets the smaller begin
 	yield      = 500 * time.Millisecond // and dial
 	again      = 200 * time.Millisecond // least time between sessions begun with one peer in one space
+	reopenWait = 10 * time.Second       // for a space to be opened by the peer too
 	dialWait   = 30 * time.Second       // a Dial without answer has failed
 	spread     = 5 * time.Second        // in which first anti-entropy falls due
 )

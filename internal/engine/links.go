@@ -54,8 +54,9 @@ type heard struct {
 // bond is a connected peer's part in one space.
 type bond struct {
 	space   *space
-	channel *channel // both have opened the space
-	told    bool     // gossip knows of it
+	channel *channel      // both have opened the space
+	told    bool          // gossip knows of it
+	openAt  time.Duration // when we opened it last
 
 	dueAt     time.Duration // of the next session, never if there is no reason
 	why       Why
@@ -280,6 +281,9 @@ func (e *Engine) dueLinks() {
 		default:
 			e.forget(p)
 		}
+	}
+	for _, p := range e.order {
+		e.reopen(p)
 	}
 	e.tidy()
 }

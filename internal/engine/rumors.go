@@ -32,7 +32,7 @@ const (
 func (e *Engine) deliver(s *space, d gossip.Deliver) {
 	id := d.Rumor.ID
 	if d.Rumor.Size == 0 {
-		s.judging[id] = judging{id: id, bytes: d.Rumor.Payload, from: d.From, at: e.now}
+		s.judge(judging{id: id, bytes: d.Rumor.Payload, from: d.From, at: e.now})
 		e.emit(Judge{Space: s.id, From: d.From, ID: id, Bytes: d.Rumor.Payload})
 		return
 	}
@@ -44,6 +44,13 @@ func (e *Engine) deliver(s *space, d gossip.Deliver) {
 	s.announced = append(s.announced, announced{id: id, from: d.From, at: e.now})
 	e.changed = true
 	e.missed(s, d.From)
+}
+
+func (s *space) judge(j judging) {
+	if s.judging == nil {
+		s.judging = make(map[ID]judging)
+	}
+	s.judging[j.id] = j
 }
 
 // settleAnnounced asks whether what a peer announced has come by a session
@@ -61,7 +68,7 @@ func (e *Engine) settleAnnounced(r *session) {
 
 // look has the shell look whether an announced record is here.
 func (e *Engine) look(s *space, a announced) {
-	s.judging[a.id] = judging{id: a.id, from: a.from, at: e.now}
+	s.judge(judging{id: a.id, from: a.from, at: e.now})
 	e.emit(Judge{Space: s.id, From: a.from, ID: a.id})
 }
 
@@ -141,15 +148,21 @@ func (e *Engine) committed(in Committed) {
 	if s == nil {
 		return
 	}
-	many := in.Many || len(in.Fresh) > MaxFresh
-	for i, f := range in.Fresh {
+	own := 0
+	for _, f := range in.Fresh {
+		if f.Own {
+			own++
+		}
+	}
+	many := in.Many || own > MaxFresh
+	for _, f := range in.Fresh {
 		switch {
 		case e.o.Manual:
 		case !f.Own || f.Bytes == nil:
 			e.learned(s, f.ID)
 		case many || !s.published.take(e.now, 1, rumorsOwn, 1):
 			many = true
-			e.tell(s, gossip.Learned{ID: in.Fresh[i].ID})
+			e.tell(s, gossip.Learned{ID: f.ID})
 		default:
 			e.tell(s, gossip.Publish{Rumor: rumorOf(f)})
 		}
@@ -159,7 +172,7 @@ func (e *Engine) committed(in Committed) {
 		held := s.held
 		s.held, s.heldBytes = nil, 0
 		for _, h := range held {
-			s.judging[h.id] = h
+			s.judge(h)
 			e.emit(Judge{Space: s.id, From: h.from, ID: h.id, Bytes: h.bytes})
 		}
 	}

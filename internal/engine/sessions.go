@@ -374,6 +374,12 @@ func (e *Engine) next() time.Duration {
 			soon(p.dialAt)
 		case p.link == down && active && (p.wanted || p.once):
 			soon(max(p.dialAt, p.banned))
+		case p.link == up:
+			for _, b := range p.bonds {
+				if t, ok := p.reopens(b); ok {
+					soon(t)
+				}
+			}
 		}
 	}
 	for _, s := range e.spaces {

@@ -182,7 +182,7 @@ func (n *node) perform(out Output) {
 		m := w.find(out.Peer)
 		w.after(2*w.latency(), func() {
 			if m.off || w.cut != nil && w.cut(n.index, m.index) {
-				n.step(PeerDown{out.Peer})
+				n.step(PeerDown(out))
 				return
 			}
 			w.connect(n.index, m.index)

@@ -31,6 +31,9 @@ type Hello struct {
 	state state
 }
 
+// Root is the root that the initiator held when it began.
+func (h Hello) Root() [32]byte { return h.state.root }
+
 // ParseHello reads an initiator's first frame, so that the shell can look
 // for the space whose Tag it carries before it accepts the session. The
 // error wraps ErrVersion or is a *FrameError or an *UnexpectedError.
