@@ -78,7 +78,7 @@ func TestNobodyRevokedGetsASession(t *testing.T) {
 		t.Fatal(err)
 	}
 	begin := func(view session.View) (*session.Session, error) {
-		return session.Initiate(s.sessionOptions(rb.Device(), [session.NonceSize]byte{}, view))
+		return session.Initiate(s.sessionOptions(rb.Device(), view))
 	}
 	if _, err := s.converse(w.ctx, a.peer(rb.Device()), stream, nil, begin); !errors.Is(err, ErrNotMember) {
 		t.Errorf("%v, want ErrNotMember", err)

@@ -39,7 +39,8 @@ func (s *Space) Sync(ctx context.Context, device record.Key) (Report, error) {
 }
 
 // syncWith is Sync, retried once when the roots differ: both sides may have
-// been judging by what reached one of them in the middle.
+// been judging by what reached one of them in the middle, or two records had
+// one name in a keyed list, so that the second time IDs are sent whole.
 func (s *Space) syncWith(ctx context.Context, p *peer) (Report, error) {
 	if !s.replica.isReader(p.device) {
 		s.replica.refreshReaders() // a grant may have come this moment
@@ -53,10 +54,12 @@ func (s *Space) syncWith(ctx context.Context, p *peer) (Report, error) {
 	}
 	var report Report
 	var err error
+	plain := false
 	for try := 0; try < 2; try++ {
-		report, err = s.initiate(ctx, p)
+		report, err = s.initiate(ctx, p, plain)
 		var differ *RootsDifferError
-		if !errors.As(err, &differ) && (err != nil || report.Completed) {
+		plain = errors.As(err, &differ)
+		if !plain && (err != nil || report.Completed) {
 			break
 		}
 	}
@@ -84,7 +87,7 @@ func (p *peer) count(id record.SpaceID, n int) {
 	p.syncing[id] += n
 }
 
-func (s *Space) initiate(ctx context.Context, p *peer) (Report, error) {
+func (s *Space) initiate(ctx context.Context, p *peer, plain bool) (Report, error) {
 	r := s.replica
 	dialing, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
@@ -95,14 +98,16 @@ func (s *Space) initiate(ctx context.Context, p *peer) (Report, error) {
 	}
 	p.count(s.ID(), +1)
 	defer p.count(s.ID(), -1)
-	var nonce [session.NonceSize]byte
-	rand.Read(nonce[:])
 	return s.converse(ctx, p, stream, nil, func(view session.View) (*session.Session, error) {
-		return session.Initiate(s.sessionOptions(p.device, nonce, view))
+		o := s.sessionOptions(p.device, view)
+		o.Plain = plain
+		return session.Initiate(o)
 	})
 }
 
-func (s *Space) sessionOptions(peer record.Key, nonce [session.NonceSize]byte, view session.View) session.Options {
+func (s *Space) sessionOptions(peer record.Key, view session.View) session.Options {
+	var nonce [session.NonceSize]byte
+	rand.Read(nonce[:])
 	return session.Options{
 		Space:      s.ID(),
 		Self:       s.replica.Device(),
@@ -157,7 +162,7 @@ func (r *Replica) serveSync(stream mesh.Stream) {
 		r.wakePeers()
 	}()
 	_, err = s.converse(r.ctx, p, stream, first, func(view session.View) (*session.Session, error) {
-		return session.Accept(s.sessionOptions(device, hello.Nonce, view))
+		return session.Accept(s.sessionOptions(device, view))
 	})
 	if err != nil && r.ctx.Err() == nil {
 		r.log.Info("session of a peer ended early", "space", s.ID(), "peer", device, "err", err)

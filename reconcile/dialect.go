@@ -78,10 +78,12 @@ func (s *engine) shorts(dst []keyed, ids []byte) []keyed {
 // more than a frame holds, with the beginning of a list of its own.
 func (s *engine) answerShortList() error {
 	t := &s.turn
-	if err := s.point(t.begin, t.end); err != nil || !s.full(len(s.w.buf)) {
-		return err
+	if !s.tooMany(t.end - t.begin) {
+		if err := s.point(t.begin, t.end); err != nil || !s.full(len(s.w.buf)) {
+			return err
+		}
+		s.undo()
 	}
-	s.undo()
 	s.flush()
 	if len(s.w.buf) > s.frameBytes/2 { // the next frame has more room
 		t.dropped, t.exact = true, true
@@ -90,6 +92,14 @@ func (s *engine) answerShortList() error {
 	var err error
 	t.end, err = s.list(t.begin, t.end, &s.r.g.upper, s.room(len(s.w.buf)))
 	return err
+}
+
+// tooMany says whether n items more could bring what a message settles here
+// above the number of names in a frame: a peer that claims to hold nothing,
+// in five bytes, must not make this side note all that it holds. A list of
+// these items, cut to a frame, asks about them instead.
+func (s *engine) tooMany(n int) bool {
+	return s.frameBytes != 0 && len(s.have)+n > s.frameBytes/shortBytes
 }
 
 // point notes what only this side has in [begin, end), and points at what of

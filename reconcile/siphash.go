@@ -10,6 +10,9 @@ import (
 // bytes into it.
 type Key [16]byte
 
+// Name is the number that stands for an ID in the lists of the dialect.
+func (k *Key) Name(id ID) uint64 { return k.short(id[:]) }
+
 // short is SipHash-2-4 of data under the key: the name of an ID in a list.
 func (k *Key) short(data []byte) uint64 {
 	k0, k1 := binary.LittleEndian.Uint64(k[:]), binary.LittleEndian.Uint64(k[8:])

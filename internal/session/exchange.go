@@ -20,18 +20,24 @@ type exchange struct {
 	query  []byte                 // next message, waiting for room and backlog
 	asked  bool                   // a message is unanswered
 	idle   int                    // answers in a row that told nothing new
-	have   map[record.ID]struct{} // everything found so far
+	have   map[record.ID]struct{} // everything found so far, without keyed lists
 	need   map[record.ID]struct{}
 	wants  []record.ID            // of need, not yet asked for
 	owed   map[record.ID]struct{} // asked for, not yet here
 
 	// Responder.
+	answers  *reconcile.Responder
 	question []byte // a message not yet answered
 	queries  int
 	served   uint64 // records wanted so far
 	over     bool   // the initiator's state is here
 
+	// With keyed lists, both.
+	announced uint64 // records that the peer alone holds, found so far
+	coming    int    // of these, not yet here
+
 	// Both.
+	found    uint64      // records that this side alone holds, found so far
 	outgoing []record.ID // to be sent, in order
 	stream   []byte      // coded records that are in no frame yet
 	gone     []record.ID // to be told
@@ -113,7 +119,8 @@ func (s *Session) reconcileOptions() reconcile.Options {
 	return reconcile.Options{
 		FrameBytes: max(MinFrameBytes, s.limit-1),
 		Split:      reconcile.Balanced,
-		Seed:       binary.BigEndian.Uint64(s.o.Nonce[:]),
+		Seed:       binary.BigEndian.Uint64(s.seed[:]),
+		Dialect:    s.key,
 	}
 }
 
@@ -132,14 +139,8 @@ func (s *Session) produce() bool {
 		s.report.Rounds++
 		s.reconcileFrame(x.query)
 		x.query = nil
-	case x.question != nil:
-		answer, err := reconcile.Respond(x.set.index(), x.question, s.reconcileOptions())
-		x.question = nil
-		if err != nil {
-			s.fail(err, charged(err))
-			return true
-		}
-		s.reconcileFrame(answer)
+	case x.question != nil && len(x.outgoing) < backlogIDs:
+		s.respond()
 	case len(x.gone) > 0:
 		n := min(len(x.gone), (s.limit-1)/32)
 		s.send(idsFrame(GoneFrame, x.gone[:n]))
@@ -164,8 +165,49 @@ func (s *Session) produce() bool {
 	return true
 }
 
-// backlog counts the IDs found and not yet moved.
-func (s *Session) backlog() int { return len(s.x.wants) + len(s.x.owed) + len(s.x.outgoing) }
+// respond answers the initiator's message, with one Responder for the whole
+// exchange: keyed lists refer to each other.
+func (s *Session) respond() {
+	x := &s.x
+	var err error
+	if x.answers == nil {
+		x.answers, err = reconcile.NewResponder(x.set.index(), s.reconcileOptions())
+	}
+	var answer []byte
+	if err == nil {
+		answer, err = x.answers.Respond(x.question)
+	}
+	x.question = nil
+	if err != nil {
+		s.fail(err, s.charged(err))
+		return
+	}
+	s.reconcileFrame(answer)
+	s.found(x.answers.Have(), x.answers.Coming())
+}
+
+// backlog counts the records found and not yet moved.
+func (s *Session) backlog() int {
+	return len(s.x.wants) + len(s.x.owed) + s.x.coming + len(s.x.outgoing)
+}
+
+// owing reports whether the initiator is still to be sent records.
+func (s *Session) owing() bool { return len(s.x.owed) > 0 || s.x.coming > 0 || s.x.pulling }
+
+// expected takes one record off what is owed, and reports whether it was.
+// With keyed lists only their number is known.
+func (s *Session) expected(id record.ID) bool {
+	x := &s.x
+	if _, owed := x.owed[id]; owed {
+		delete(x.owed, id)
+		return true
+	}
+	if x.coming == 0 {
+		return false
+	}
+	x.coming--
+	return true
+}
 
 func (s *Session) reconcileFrame(msg []byte) {
 	if len(msg)+1 > s.limit {
@@ -242,7 +284,7 @@ func (s *Session) settled() bool {
 		return false
 	}
 	if s.initiator {
-		return x.query == nil && !x.asked && len(x.owed) == 0 && !x.pulling
+		return x.query == nil && !x.asked && !s.owing()
 	}
 	return x.over
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/hmac"
 	"errors"
 
+	"anabranch/reconcile"
 	"anabranch/record"
 )
 
@@ -63,10 +64,9 @@ func (s *Session) greet(t FrameType, b []byte) {
 		return
 	}
 	if !s.initiator {
-		s.o.Nonce = h.Nonce
+		s.seed = h.Nonce
 	}
-	nonce := s.o.Nonce
-	expect := tag(label, s.o.Space, first, second, nonce)
+	expect := tag(label, s.o.Space, first, second, s.seed)
 	if !hmac.Equal(expect[:], h.Tag[:]) {
 		s.fail(ErrTag, true)
 		return
@@ -81,11 +81,24 @@ func (s *Session) greet(t FrameType, b []byte) {
 		}
 		w := Hello{
 			FrameBytes: s.o.FrameBytes,
-			Tag:        tag(welcomeLabel, s.o.Space, first, second, nonce),
+			Keyed:      h.Keyed && !s.o.Plain && !s.mine.agrees(s.theirs),
+			Nonce:      s.o.Nonce,
+			Tag:        tag(welcomeLabel, s.o.Space, first, second, s.seed),
 			state:      s.mine,
+		}
+		if w.Keyed {
+			key := namesKey(s.o.Space, first, second, s.seed, s.o.Nonce)
+			s.key = &key
 		}
 		s.send(w.append(nil, WelcomeFrame))
 		s.report.Rounds++
+	} else if h.Keyed {
+		if s.o.Plain {
+			s.fail(&FrameError{Frame: WelcomeFrame, Reason: "keyed lists, which were not offered"}, true)
+			return
+		}
+		key := namesKey(s.o.Space, first, second, s.seed, h.Nonce)
+		s.key = &key
 	}
 	s.settle()
 }
@@ -93,7 +106,7 @@ func (s *Session) greet(t FrameType, b []byte) {
 // answer takes a frame of the responder during an exchange.
 func (s *Session) answer(t FrameType, body []byte) {
 	x := &s.x
-	owing := len(x.owed) > 0 || x.pulling
+	owing := s.owing()
 	switch {
 	case t == StateFrame && x.said:
 		s.heard(body)
@@ -120,7 +133,7 @@ func (s *Session) request(t FrameType, body []byte) {
 		s.heard(body)
 	case t == ReconcileFrame && x.question == nil:
 		s.asked(body)
-	case t == WantFrame:
+	case t == WantFrame && s.key == nil:
 		s.wanted(body)
 	case t == DataFrame:
 		s.data(body)
@@ -183,18 +196,10 @@ func (s *Session) compare(body []byte) {
 	x.asked = false
 	next, have, need, err := x.ranges.Step(body)
 	if err != nil {
-		s.fail(err, charged(err))
+		s.fail(err, s.charged(err))
 		return
 	}
-	news := false
-	for _, id := range have {
-		if _, known := x.have[id]; !known {
-			x.have[id] = struct{}{}
-			x.outgoing = append(x.outgoing, id)
-			s.report.DueOut++
-			news = true
-		}
-	}
+	news := s.found(have, x.ranges.Coming())
 	for _, id := range need {
 		if _, known := x.need[id]; !known {
 			x.need[id] = struct{}{}
@@ -214,6 +219,35 @@ func (s *Session) compare(body []byte) {
 	case x.idle > maxIdleRounds:
 		s.fail(ErrNoProgress, true)
 	}
+}
+
+// found takes what a reconciliation message has shown: what only this side
+// has, which is sent, and, with keyed lists, how many records the peer will
+// send without being asked. It reports whether there was any news.
+func (s *Session) found(have []reconcile.ID, coming int) (news bool) {
+	x := &s.x
+	for _, id := range have {
+		if s.key == nil { // frames of whole IDs may say things twice
+			if _, known := x.have[id]; known {
+				continue
+			}
+			x.have[id] = struct{}{}
+		}
+		x.outgoing = append(x.outgoing, id)
+		x.found++
+		s.report.DueOut++
+		news = true
+	}
+	s.report.DueIn += coming
+	x.coming += coming
+	x.announced += uint64(coming)
+	switch n := uint64(x.set.index().Len()); {
+	case x.announced > s.theirs.count:
+		s.fail(&LimitError{What: "records of the peer, by its own count", Limit: s.theirs.count}, true)
+	case x.found > n:
+		s.fail(&LimitError{What: "records that the peer lacks, which is all there are", Limit: n}, true)
+	}
+	return news || coming > 0
 }
 
 // asked takes a message of the initiator. It is answered when there is room.
@@ -267,11 +301,10 @@ func (s *Session) died(body []byte) {
 		return
 	}
 	for _, id := range ids {
-		if _, owed := s.x.owed[id]; s.initiator && !owed && !s.x.pulling {
+		if owed := s.expected(id); s.initiator && !owed && !s.x.pulling {
 			s.fail(&FrameError{Frame: GoneFrame, Reason: "an ID that was not wanted: " + record.ID(id).String()}, true)
 			return
 		}
-		delete(s.x.owed, id)
 	}
 	s.report.Gone += len(ids)
 	if uint64(s.report.Gone) > s.theirs.count {

@@ -13,6 +13,9 @@ func FuzzFrame(f *testing.F) {
 	h := Hello{FrameBytes: DefaultFrameBytes, Nonce: seed(3), state: state{count: 300}}
 	f.Add(h.append(nil, HelloFrame))
 	f.Add(h.append(nil, WelcomeFrame))
+	h.Keyed = true
+	f.Add(h.append(nil, HelloFrame))
+	f.Add(h.append(nil, WelcomeFrame))
 	f.Add(h.state.append([]byte{byte(StateFrame)}))
 	f.Add(idsFrame(WantFrame, make([]record.ID, 2)))
 	f.Add(idsFrame(GoneFrame, make([]record.ID, 1)))
@@ -54,7 +57,8 @@ func FuzzFrame(f *testing.F) {
 
 // FuzzSession plays the scene, and from some message on the fuzzer stands on
 // the link to one side: it lets frames pass, flips, cuts, repeats and swaps
-// them, or writes its own. Nothing panics, what waits stays bounded, and both
+// them, or writes its own. From 128 on, at is 128 more and the initiator offers
+// no keyed lists. Nothing panics, what waits stays bounded, and both
 // sides end for good.
 func FuzzSession(f *testing.F) {
 	w := newWorld()
@@ -62,6 +66,7 @@ func FuzzSession(f *testing.F) {
 	storeA, storeB := w.store(inA...), w.store(inB...)
 	viewA, viewB := storeA.view(), storeB.view()
 	for at := range uint8(28) {
+		f.Add(128+at, at%2 == 0, []byte{at % 6, 0, at, at, 5, 6, 1, 2, 3, 4, 5, 6})
 		f.Add(at, true, []byte{at % 6, 0, at, at, 5, 6, 1, 2, 3, 4, 5, 6})
 		f.Add(at, false, []byte{5, 6, 5, 0x61, 0, 0, 2, 0, 3, 1, 4, 1})
 	}
@@ -69,6 +74,8 @@ func FuzzSession(f *testing.F) {
 		p := newPair(t, w, forked(storeA), forked(storeB), MinFrameBytes)
 		p.a.s.view, p.b.s.view = viewA, viewB
 		p.stalls = true
+		p.a.s.o.Plain = at >= 128
+		at %= 128
 		next := func() int {
 			if len(script) == 0 {
 				return 0

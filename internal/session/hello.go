@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 
+	"anabranch/reconcile"
 	"anabranch/record"
 )
 
@@ -14,17 +15,25 @@ const NonceSize = 8
 const (
 	helloLabel   = "anabranch session hello 1"
 	welcomeLabel = "anabranch session welcome 1"
+	namesLabel   = "anabranch session names 1"
 )
 
-// offerRanges is the one method that a hello of this version offers; other
-// bits are for methods to come and are ignored.
-const offerRanges = 1
+// What a hello offers; bits for methods to come are ignored. Ranges are
+// always offered. Keyed lists are used when the welcome takes the offer, and
+// it does so only when there is something to compare.
+const (
+	offerRanges = 1 << 0
+	offerKeyed  = 1 << 1
+)
 
 // Hello is the first frame of a session:
 //
-//	type 1 | version 1 | offers 1 | frame bytes varint | nonce 8 | tag 16 | state
+//	type 1 | version 1 | offers 1 | frame bytes varint | nonce 8? | tag 16 | state
+//
+// A welcome has a nonce iff it takes keyed lists.
 type Hello struct {
 	FrameBytes int
+	Keyed      bool
 	Nonce      [NonceSize]byte
 	Tag        [16]byte
 
@@ -52,15 +61,16 @@ func parseHello(frame FrameType, body []byte) (Hello, error) {
 	if v := r.byte(); r.err == nil && v != Version {
 		return Hello{}, ErrVersion
 	}
-	if offers := r.byte(); r.err == nil && offers&offerRanges == 0 {
+	offers := r.byte()
+	if r.err == nil && offers&offerRanges == 0 {
 		r.fail("no method in common")
 	}
-	var h Hello
+	h := Hello{Keyed: offers&offerKeyed != 0}
 	h.FrameBytes = int(r.uvarint(MaxFrameBytes))
 	if r.err == nil && h.FrameBytes < MinFrameBytes {
 		r.fail("frames of %d bytes, at least %d", h.FrameBytes, MinFrameBytes)
 	}
-	if frame == HelloFrame {
+	if frame == HelloFrame || h.Keyed {
 		r.copy(h.Nonce[:])
 	}
 	r.copy(h.Tag[:])
@@ -68,11 +78,15 @@ func parseHello(frame FrameType, body []byte) (Hello, error) {
 	return h, r.end()
 }
 
-// append encodes a hello, or a welcome, which has no nonce.
+// append encodes a hello, or a welcome.
 func (h *Hello) append(dst []byte, frame FrameType) []byte {
-	dst = append(dst, byte(frame), Version, offerRanges)
+	offers := byte(offerRanges)
+	if h.Keyed {
+		offers |= offerKeyed
+	}
+	dst = append(dst, byte(frame), Version, offers)
 	dst = binary.AppendUvarint(dst, uint64(h.FrameBytes))
-	if frame == HelloFrame {
+	if frame == HelloFrame || h.Keyed {
 		dst = append(dst, h.Nonce[:]...)
 	}
 	dst = append(dst, h.Tag[:]...)
@@ -93,6 +107,18 @@ func tag(label string, space record.SpaceID, initiator, responder record.Key, no
 	m.Write(responder[:])
 	m.Write(nonce[:])
 	return [16]byte(m.Sum(nil))
+}
+
+// namesKey is the key of keyed lists. Both sides have put a nonce into it, so
+// that nobody can have made records whose names under it are equal.
+func namesKey(space record.SpaceID, initiator, responder record.Key, first, second [NonceSize]byte) reconcile.Key {
+	m := hmac.New(sha256.New, space[:])
+	m.Write([]byte(namesLabel))
+	m.Write(initiator[:])
+	m.Write(responder[:])
+	m.Write(first[:])
+	m.Write(second[:])
+	return reconcile.Key(m.Sum(nil))
 }
 
 // Refusal is the frame that answers a hello nobody here will speak to: an

@@ -127,9 +127,7 @@ func (s *Session) take(r *record.Verified, number int) {
 		s.fail(&RecordError{Number: number, Err: fmt.Errorf("%w: %v", errKind, r.Kind)}, true)
 		return
 	}
-	_, wanted := s.x.owed[r.ID]
-	delete(s.x.owed, r.ID)
-	if s.initiator && !wanted && !s.x.pulled && s.step != stepFail {
+	if wanted := s.expected(r.ID); s.initiator && !wanted && !s.x.pulled && s.step != stepFail {
 		s.unwanted()
 	}
 	switch kind {

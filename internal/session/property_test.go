@@ -80,6 +80,8 @@ func TestReplicasEndWithTheUnion(t *testing.T) {
 		a, b, union := u.w.store(inA...), u.w.store(inB...), u.w.store(slices.Concat(inA, inB)...)
 		frameBytes := rapid.SampledFrom([]int{MinFrameBytes, 5000, 0}).Draw(t, "frame bytes")
 
+		plainA, plainB := rapid.IntRange(0, 3).Draw(t, "plain initiator") == 0, rapid.IntRange(0, 3).Draw(t, "plain responder") == 0
+
 		order := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "order"), 0))
 		live := rapid.Bool().Draw(t, "live writes")
 		lost := rapid.Bool().Draw(t, "lost")
@@ -87,6 +89,7 @@ func TestReplicasEndWithTheUnion(t *testing.T) {
 		if live || lost || cut >= 0 {
 			late := subset(t, "late", pool)
 			p := newPair(t, u.w, a, b, frameBytes)
+			p.a.s.o.Plain, p.b.s.o.Plain = plainA, plainB
 			p.choose = order.IntN
 			if lost { // some records die at once in each view
 				for _, d := range []*side{p.a, p.b} {
@@ -120,6 +123,7 @@ func TestReplicasEndWithTheUnion(t *testing.T) {
 			}
 		}
 		p := newPair(t, u.w, a, b, frameBytes)
+		p.a.s.o.Plain, p.b.s.o.Plain = plainA, plainB
 		p.choose = order.IntN
 		p.synced()
 		if a.root() != b.root() {

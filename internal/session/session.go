@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"anabranch/reconcile"
 	"anabranch/record"
 )
 
@@ -19,8 +20,12 @@ type Options struct {
 	// length prefix. Both sides obey the smaller of theirs. Default 128 KiB,
 	// least 4 KiB, most 1 MiB.
 	FrameBytes int
-	// Nonce makes an initiator's tag one of a kind. A responder leaves it.
+	// Nonce is random: the initiator's makes its tag one of a kind, and both
+	// go into the key of keyed lists.
 	Nonce [NonceSize]byte
+	// Plain leaves keyed lists out: ranges are compared in Negentropy V1
+	// with whole IDs, also with a peer that offers more.
+	Plain bool
 }
 
 func (o *Options) validate() error {
@@ -59,7 +64,9 @@ func (s step) String() string {
 type Session struct {
 	o         Options
 	initiator bool
-	limit     int // bytes of a frame, the smaller of both sides'
+	limit     int             // bytes of a frame, the smaller of both sides'
+	seed      [NonceSize]byte // the initiator's nonce
+	key       *reconcile.Key  // of keyed lists, if both sides use them
 
 	step    step
 	view    View // the snapshot spoken of; from stepData on, filtered
@@ -154,8 +161,10 @@ func (s *Session) start() {
 		return
 	}
 	s.mine = mine
+	s.seed = s.o.Nonce
 	h := Hello{
 		FrameBytes: s.o.FrameBytes,
+		Keyed:      !s.o.Plain,
 		Nonce:      s.o.Nonce,
 		Tag:        tag(helloLabel, s.o.Space, s.o.Self, s.o.Peer, s.o.Nonce),
 		state:      mine,

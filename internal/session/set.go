@@ -121,9 +121,13 @@ func plain(ids []record.ID) [][32]byte {
 }
 
 // charged says whose fault an error of package reconcile is: only messages
-// can be the peer's, one of them or all together.
-func charged(err error) bool {
+// can be the peer's, one of them or all together. A name that comes twice in
+// a keyed list may be chance, and another session has another key.
+func (s *Session) charged(err error) bool {
 	var m *reconcile.MessageError
 	var l *reconcile.LimitError
+	if s.key != nil && errors.Is(err, reconcile.ErrRepeatedID) {
+		return false
+	}
 	return errors.As(err, &m) || errors.As(err, &l)
 }

@@ -25,6 +25,7 @@ var update = flag.Bool("update", false, "rewrite the transcripts in testdata")
 //	WHO sweep AUTHOR LANE TIME NUMBERS…
 //	WHO lost LANE NUMBER                   its bytes are gone from the view, as if it just died
 //	WHO damaged                            its trie holds an ID that it has no record of
+//	WHO plain                              it offers no keyed lists
 //	frames BYTES
 //	cut N                                  the link closes in place of frame N, from 0
 //	run
@@ -63,6 +64,7 @@ type play struct {
 	grants  map[string]record.ID
 	lost    [2]map[record.ID]bool
 	damaged [2]bool
+	plain   [2]bool
 	frames  int
 	cut     int
 	out     strings.Builder
@@ -151,6 +153,8 @@ func (p *play) hold(i int, verb string, f []string) {
 		s.commit([]*record.Verified{p.w.sweep(p.names[f[0]], uint64(p.number(f[1])), uint64(p.number(f[2])), numbers...)})
 	case "lost":
 		p.lost[i][p.entry("root", f[0], p.number(f[1])).ID] = true
+	case "plain":
+		p.plain[i] = true
 	case "damaged":
 		p.damaged[i] = true
 	default:
@@ -179,6 +183,7 @@ func (p *play) converse() {
 		v := p.stores[i].view()
 		v.lost = p.lost[i]
 		d.s.view = v
+		d.s.o.Plain = p.plain[i]
 		if p.damaged[i] {
 			v.trie.Insert([32]byte{0xDA})
 			d.s.view = damagedView{v}
