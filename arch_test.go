@@ -73,7 +73,10 @@ var plan = map[string]room{
 	}},
 
 	// Second floor: the front door introduces the rooms below to each other.
-	".": {may: slices.Concat(ground, []string{"internal/engine", "internal/session", "internal/store", "internal/mesh", "internal/model", "internal/sim"})},
+	".": {
+		may:  slices.Concat(ground, []string{"internal/engine", "internal/session", "internal/store", "internal/mesh", "internal/model", "internal/sim"}),
+		deps: []string{"filippo.io/age"}, // keys under a passphrase: the front door is where keys are
+	},
 
 	// Third floor and roof: they use the front door.
 	"bridge/nostr":   {may: slices.Concat(ground, []string{"."}), deps: []string{"github.com/decred/dcrd/dcrec/secp256k1/v4"}},

@@ -12,6 +12,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+
+	"filippo.io/age"
 
 	"anabranch/record"
 )
@@ -21,37 +24,48 @@ import (
 // author-<space>.key with one seed a line, the last one in use. A device
 // that is invited again writes under a fresh author key and keeps the old
 // ones, because it keeps the records they signed.
-type keyring struct{ dir string }
+//
+// They may be locked with a passphrase; see keylock.go.
+type keyring struct {
+	dir string
 
-func openKeyring(dir string) (keyring, error) {
+	mu       sync.Mutex          // guards the files and identity
+	identity *age.X25519Identity // opens the files; nil if there is no passphrase
+}
+
+func openKeyring(dir string) (*keyring, error) {
 	if err := makePrivate(dir); err != nil {
-		return keyring{}, err
+		return nil, err
 	}
-	return keyring{dir: dir}, nil
+	return &keyring{dir: dir}, nil
 }
 
 // device is the network key, made on first use.
-func (k keyring) device() (ed25519.PrivateKey, error) {
+func (k *keyring) device() (ed25519.PrivateKey, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	name := filepath.Join(k.dir, "device.key")
-	keys, err := readSeeds(name)
+	keys, err := k.readSeeds(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		key := newKey()
-		return key, writeSeeds(name, key)
+		return key, k.writeSeeds(name, key)
 	case err != nil:
 		return nil, err
 	}
 	return keys[len(keys)-1], nil
 }
 
-func (k keyring) authorFile(id record.SpaceID) string {
+func (k *keyring) authorFile(id record.SpaceID) string {
 	return filepath.Join(k.dir, "author-"+id.String()+".key")
 }
 
 // authors are this device's keys in a space, oldest first; none if it has
 // never been a member.
-func (k keyring) authors(id record.SpaceID) ([]ed25519.PrivateKey, error) {
-	keys, err := readSeeds(k.authorFile(id))
+func (k *keyring) authors(id record.SpaceID) ([]ed25519.PrivateKey, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	keys, err := k.readSeeds(k.authorFile(id))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -59,9 +73,11 @@ func (k keyring) authors(id record.SpaceID) ([]ed25519.PrivateKey, error) {
 }
 
 // addAuthor makes a key the one in use in a space.
-func (k keyring) addAuthor(id record.SpaceID, key ed25519.PrivateKey) error {
-	keys, err := k.authors(id)
-	if err != nil {
+func (k *keyring) addAuthor(id record.SpaceID, key ed25519.PrivateKey) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	keys, err := k.readSeeds(k.authorFile(id))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	for _, old := range keys {
@@ -69,29 +85,37 @@ func (k keyring) addAuthor(id record.SpaceID, key ed25519.PrivateKey) error {
 			return nil
 		}
 	}
-	return writeSeeds(k.authorFile(id), append(keys, key)...)
+	return k.writeSeeds(k.authorFile(id), append(keys, key)...)
 }
 
 // dropAuthors forgets the keys of a space that never came to be.
-func (k keyring) dropAuthors(id record.SpaceID) error { return os.Remove(k.authorFile(id)) }
+func (k *keyring) dropAuthors(id record.SpaceID) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return os.Remove(k.authorFile(id))
+}
 
 // joining is the author key of a join that is not finished: kept, so that a
 // reply lost on the way can be asked for again with the same key.
-func (k keyring) joining(ticket []byte) (ed25519.PrivateKey, error) {
+func (k *keyring) joining(ticket []byte) (ed25519.PrivateKey, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	h := sha256.Sum256(ticket)
 	name := filepath.Join(k.dir, "joining-"+hex.EncodeToString(h[:8])+".key")
-	keys, err := readSeeds(name)
+	keys, err := k.readSeeds(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		key := newKey()
-		return key, writeSeeds(name, key)
+		return key, k.writeSeeds(name, key)
 	case err != nil:
 		return nil, err
 	}
 	return keys[0], nil
 }
 
-func (k keyring) joined(ticket []byte) error {
+func (k *keyring) joined(ticket []byte) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	h := sha256.Sum256(ticket)
 	err := os.Remove(filepath.Join(k.dir, "joining-"+hex.EncodeToString(h[:8])+".key"))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -106,7 +130,7 @@ func newKey() ed25519.PrivateKey {
 	return ed25519.NewKeyFromSeed(seed[:])
 }
 
-func readSeeds(name string) ([]ed25519.PrivateKey, error) {
+func (k *keyring) readSeeds(name string) ([]ed25519.PrivateKey, error) {
 	info, err := os.Stat(name)
 	if err != nil {
 		return nil, err
@@ -117,6 +141,9 @@ func readSeeds(name string) ([]ed25519.PrivateKey, error) {
 	b, err := os.ReadFile(name)
 	if err != nil {
 		return nil, err
+	}
+	if b, err = k.opened(b); err != nil {
+		return nil, fmt.Errorf("anabranch: key file %s: %w", name, err)
 	}
 	var keys []ed25519.PrivateKey
 	for line := range strings.Lines(string(b)) {
@@ -135,12 +162,16 @@ func readSeeds(name string) ([]ed25519.PrivateKey, error) {
 
 // writeSeeds replaces a key file so that a crash leaves the old or the new
 // one: a temporary file, fsync, rename, fsync of the folder.
-func writeSeeds(name string, keys ...ed25519.PrivateKey) error {
+func (k *keyring) writeSeeds(name string, keys ...ed25519.PrivateKey) error {
 	var b strings.Builder
-	for _, k := range keys {
-		fmt.Fprintf(&b, "%x\n", k.Seed())
+	for _, key := range keys {
+		fmt.Fprintf(&b, "%x\n", key.Seed())
 	}
-	return writeDurably(name, []byte(b.String()))
+	content, err := k.sealed([]byte(b.String()))
+	if err != nil {
+		return err
+	}
+	return writeDurably(name, content)
 }
 
 func writeDurably(name string, content []byte) error {

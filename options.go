@@ -80,6 +80,10 @@ type Options struct {
 	// OnEvent is told what happens with peers, from the goroutine it happens
 	// in: it must not block, nor call Close.
 	OnEvent func(Event)
+	// Passphrase is asked for the passphrase of the keys, once, by Open and
+	// only if they are locked with one (see Replica.SetPassphrase). What it
+	// returns is overwritten; an error of its own ends Open.
+	Passphrase func() ([]byte, error)
 	// Clock defaults to time.Now. It orders reading and never decides
 	// membership.
 	Clock func() time.Time

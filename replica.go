@@ -22,7 +22,7 @@ import (
 type Replica struct {
 	options Options
 	log     *slog.Logger
-	keys    keyring
+	keys    *keyring
 	tickets *invitations
 	device  ed25519.PrivateKey
 	store   *store.Store
@@ -55,7 +55,8 @@ type Replica struct {
 // Open opens the replica below dir, making it on first use, and starts to
 // accept and dial members. The context bounds the opening alone.
 //
-// Errors worth matching: ErrLocked, ErrNewer, ErrDamaged. Opening reads
+// Errors worth matching: ErrLocked, ErrNewer, ErrDamaged, ErrPassphraseNeeded,
+// ErrPassphrase. Opening reads
 // every ID once: about a second for a million records.
 func Open(ctx context.Context, dir string, o Options) (*Replica, error) {
 	if err := o.validate(dir); err != nil {
@@ -83,6 +84,9 @@ func Open(ctx context.Context, dir string, o Options) (*Replica, error) {
 	if err != nil {
 		return nil, fmt.Errorf("anabranch: open %s: %w", dir, err)
 	}
+	if err := keys.unlock(o.Passphrase); err != nil {
+		return nil, errors.Join(fmt.Errorf("anabranch: keys: %w", err), st.Close())
+	}
 	device, err := keys.device()
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("anabranch: device key: %w", err), st.Close())
@@ -109,7 +113,7 @@ func Open(ctx context.Context, dir string, o Options) (*Replica, error) {
 			return nil, errors.Join(err, r.release())
 		}
 	}
-	if r.tickets, err = openInvitations(o.StateDir, o.Clock()); err != nil {
+	if r.tickets, err = openInvitations(keys, o.Clock()); err != nil {
 		r.cancel()
 		return nil, errors.Join(fmt.Errorf("anabranch: tickets: %w", err), r.release())
 	}

@@ -33,18 +33,22 @@ type invitation struct {
 // would carry their secrets, and a restored one would know used tickets as
 // unused.
 type invitations struct {
-	dir string
+	dir  string
+	keys *keyring // locks the files when it is locked
 
 	mu  sync.Mutex // guards all
 	all map[[8]byte]invitation
 }
 
+// ticketsFolder is below the state folder.
+const ticketsFolder = "tickets"
+
 // keepExpired is how long an expired ticket can still be told from an
 // unknown one.
 const keepExpired = 30 * 24 * time.Hour
 
-func openInvitations(state string, now time.Time) (*invitations, error) {
-	b := &invitations{dir: filepath.Join(state, "tickets"), all: map[[8]byte]invitation{}}
+func openInvitations(keys *keyring, now time.Time) (*invitations, error) {
+	b := &invitations{dir: filepath.Join(keys.dir, ticketsFolder), keys: keys, all: map[[8]byte]invitation{}}
 	if err := makePrivate(b.dir); err != nil {
 		return nil, err
 	}
@@ -58,7 +62,7 @@ func openInvitations(state string, now time.Time) (*invitations, error) {
 		if !ok || err != nil || len(id) != 8 {
 			continue
 		}
-		content, err := os.ReadFile(filepath.Join(b.dir, f.Name()))
+		content, err := keys.readSecret(filepath.Join(b.dir, f.Name()))
 		if err != nil {
 			return nil, err
 		}
@@ -91,7 +95,7 @@ func (b *invitations) put(id [8]byte, inv invitation) error {
 	if err != nil {
 		return err
 	}
-	if err := writeDurably(filepath.Join(b.dir, hex.EncodeToString(id[:])+".json"), content); err != nil {
+	if err := b.keys.writeSecret(filepath.Join(b.dir, hex.EncodeToString(id[:])+".json"), content); err != nil {
 		return err
 	}
 	b.mu.Lock()

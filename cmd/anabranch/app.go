@@ -27,13 +27,15 @@ type app struct {
 
 	out *bufio.Writer // to stdout; made on first use, flushed by run
 
-	home    string
-	space   string
-	json    bool
-	verbose bool
-	quiet   bool
-	started bool // flags and arguments were in order
-	endless bool // the command runs until it is interrupted
+	home  string
+	space string
+
+	passphraseFile string
+	json           bool
+	verbose        bool
+	quiet          bool
+	started        bool // flags and arguments were in order
+	endless        bool // the command runs until it is interrupted
 
 	args   []string           // the command line, for a running up
 	shared *anabranch.Replica // inside a running up: its replica; else nil
@@ -78,6 +80,8 @@ so that "in sync" is something proven and never assumed.
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.home, "home", os.Getenv("ANABRANCH_HOME"), "keep everything below this `folder` (ANABRANCH_HOME)")
 	flags.Lookup("home").DefValue = ""
+	flags.StringVar(&a.passphraseFile, "passphrase-file", os.Getenv("ANABRANCH_PASSPHRASE_FILE"), "read the passphrase of the keys from the first line of this `file` (ANABRANCH_PASSPHRASE_FILE)")
+	flags.Lookup("passphrase-file").DefValue = ""
 	flags.BoolVar(&a.json, "json", false, "print JSON: one object, or one per line")
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "say on standard error only what went wrong, and secrets that are shown once")
 	flags.BoolVarP(&a.verbose, "verbose", "v", false, "log what the replica does on standard error")
@@ -97,7 +101,7 @@ so that "in sync" is something proven and never assumed.
 	group(groupRecords, newPut(a), newAppend(a), newGet(a), newList(a), newRm(a), newConflicts(a), newHistory(a), newWhy(a), newWatch(a))
 	group(groupMembers, newInvite(a), newMembers(a), newRevoke(a), newDevice(a), newForget(a))
 	group(groupRecords, newImport(a), newExport(a), newDump(a), newLoad(a))
-	group(groupReplica, newSync(a), newWait(a), newStatus(a), newDoctor(a), newVerify(a), runsHere(newPaths(a)))
+	group(groupReplica, newSync(a), newWait(a), newStatus(a), newDoctor(a), newVerify(a), runsHere(newPaths(a)), newPassphrase(a))
 	group(groupReplica, newBackup(a), runsHere(newRestore(a)))
 	root.AddCommand(runsHere(newBench(a)), runsHere(newVersion(a)), runsHere(newMan(a)))
 	return root
@@ -154,6 +158,7 @@ func (a *app) open(ctx context.Context, fresh bool, o anabranch.Options) (*anabr
 	if a.verbose {
 		o.Logger = slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
+	o.Passphrase = a.passphrase(ctx)
 	return anabranch.Open(ctx, home, o)
 }
 

@@ -111,6 +111,8 @@ func TestEveryErrorHasItsExitCode(t *testing.T) {
 		{anabranch.ErrMoved, 4, "again"},
 		{anabranch.ErrNoSpace, 10, "anabranch join"},
 		{anabranch.ErrLocked, 11, "--home"},
+		{anabranch.ErrPassphraseNeeded, 12, "--passphrase-file"},
+		{anabranch.ErrPassphrase, 12, "revoke this one"},
 		{anabranch.ErrUnreachable, 14, "anabranch up"},
 		{anabranch.ErrCut, 14, "again"},
 		{anabranch.ErrRefused, 15, "anabranch members"},

@@ -21,6 +21,7 @@ const (
 	exitDiffer       = 4
 	exitNoSpace      = 10
 	exitLocked       = 11
+	exitKeys         = 12
 	exitUnreachable  = 14
 	exitRefused      = 15
 	exitIncompatible = 16
@@ -109,6 +110,8 @@ var remedies = []remedy{
 	{typed[*usageError], exitUsage, ""}, // its hint names the command
 	{sentinel(diskFull...), exitFull, "free some space, or make the disk writable, and run it again; whatever was reported as written is safe"},
 	{sentinel(anabranch.ErrLocked), exitLocked, `another anabranch is working in this home: wait until it is done, or stop it, or choose another home with --home`},
+	{sentinel(anabranch.ErrPassphraseNeeded), exitKeys, `give it on a terminal, or in a file that --passphrase-file or ANABRANCH_PASSPHRASE_FILE names`},
+	{sentinel(anabranch.ErrPassphrase), exitKeys, `try again; if it is lost, join again as a new device and revoke this one`},
 	{sentinel(anabranch.ErrIncompatible), exitIncompatible, "run the same version of anabranch on both devices"},
 	{sentinel(anabranch.ErrNewer), exitIncompatible, "run the newer anabranch that wrote this home"},
 	{typed[*anabranch.UnknownRuleError], exitIncompatible, "a newer anabranch may know the rule"},

@@ -107,7 +107,7 @@ func cmdUp(ts *testscript.TestScript, _ bool, args []string) {
 		ended: make(chan struct{}),
 	}
 	up.cmd.Dir = ts.MkAbs(".")
-	for _, v := range []string{"PATH", "HOME", "TMPDIR", "XDG_RUNTIME_DIR", "ANABRANCH_LISTEN", "ANABRANCH_HOME", "ANABRANCH_DEVICE_NAME"} {
+	for _, v := range []string{"PATH", "HOME", "TMPDIR", "XDG_RUNTIME_DIR", "ANABRANCH_LISTEN", "ANABRANCH_HOME", "ANABRANCH_DEVICE_NAME", "ANABRANCH_PASSPHRASE_FILE"} {
 		up.cmd.Env = append(up.cmd.Env, v+"="+ts.Getenv(v))
 	}
 	var err error

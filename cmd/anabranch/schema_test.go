@@ -34,6 +34,7 @@ var schemas = map[string]any{
 	"anabranch.leave/1":        leaveJSON{},
 	"anabranch.load/1":         loadJSON{},
 	"anabranch.member/1":       memberJSON{},
+	"anabranch.passphrase/1":   passphraseJSON{},
 	"anabranch.paths/1":        pathsJSON{},
 	"anabranch.record/1":       recordJSON{},
 	"anabranch.removal/1":      removalJSON{},
