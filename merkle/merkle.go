@@ -117,3 +117,27 @@ func matches(x, y *ID, depth int) bool {
 }
 
 func compareIDs(x, y ID) int { return bytes.Compare(x[:], y[:]) }
+
+// Subtree is the digest of the subtree at a depth that holds exactly these
+// IDs, ascending and equal in their first depth bits: what Source.Subtree
+// answers for them.
+func Subtree(ids []ID, depth int) Digest {
+	if len(ids) <= LeafIDs {
+		return leafHash(ids)
+	}
+	at := cut(ids, depth)
+	l, r := Subtree(ids[:at], depth+1), Subtree(ids[at:], depth+1)
+	return innerHash(&l, &r)
+}
+
+// Join is the digest of a node with more than LeafIDs IDs, from those of its
+// two halves.
+func Join(left, right Digest) Digest { return innerHash(&left, &right) }
+
+// Below is the part of ascending ids whose first depth bits are those of
+// prefix. It shares their memory.
+func Below(ids []ID, prefix ID, depth int) []ID { return matching(ids, &prefix, depth) }
+
+// Halves are the prefixes of the two halves of a subtree: of what begins with
+// prefix and goes on with a 0, and with a 1. What else is in prefix stays.
+func Halves(prefix ID, depth int) (left, right ID) { return below(prefix, depth) }

@@ -149,3 +149,26 @@ func TestClonesAreReadWhileTheTreeIsWritten(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+func TestSubtreeOfASliceIsThatOfATree(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var tree Tree
+		for range rapid.IntRange(0, 90).Draw(t, "n") {
+			tree.Insert(anID().Draw(t, "id"))
+		}
+		prefix, depth := anID().Draw(t, "prefix"), rapid.IntRange(0, 20).Draw(t, "depth")
+		all, _ := tree.IDs(ID{}, 0)
+		ids := Below(all, prefix, depth)
+		n, d, _ := tree.Subtree(prefix, depth)
+		if len(ids) != n || Subtree(ids, depth) != d {
+			t.Fatalf("%d IDs, digest %x; the tree has %d, %x", len(ids), Subtree(ids, depth), n, d)
+		}
+		if l, r := Halves(prefix, depth); n > LeafIDs {
+			_, dl, _ := tree.Subtree(l, depth+1)
+			_, dr, _ := tree.Subtree(r, depth+1)
+			if Join(dl, dr) != d {
+				t.Fatal("joined halves are not the whole")
+			}
+		}
+	})
+}

@@ -259,11 +259,24 @@ func (s *Store) build(group []*request) *commit {
 			return c
 		}
 	}
-	if c.flush(); c.err != nil || c.durable == nil {
+	if c.flush(); c.err != nil {
+		return c
+	}
+	if c.durable == nil {
+		for _, w := range c.works {
+			if w.adopted {
+				w.space.ahead = w.published()
+			}
+		}
 		return c
 	}
 	c.view = s.share()
 	for _, w := range c.works {
+		if !w.space.dropped {
+			if err := w.tidy(s.engine, w.s); err != nil {
+				s.log.Error("index not tidied", "space", w.space.id, "err", err)
+			}
+		}
 		w.result = w.published()
 		w.space.ahead = w.result
 	}
@@ -299,6 +312,9 @@ func (s *Store) publish(c *commit) {
 	}
 	s.mu.Unlock()
 	old.release()
+	for _, w := range c.works {
+		s.keep(w.space)
+	}
 	for _, d := range c.drops {
 		s.reclaim(d)
 	}
@@ -363,9 +379,8 @@ func (c *commit) apply(run func(*commit) error) error {
 	for _, w := range c.touched {
 		if err != nil {
 			w.undo()
-		} else if e := w.accept(); e != nil {
-			// The trees refuse only what the rows cannot hold either.
-			panic(e)
+		} else {
+			w.accept()
 		}
 	}
 	for _, w := range c.touched {

@@ -117,7 +117,7 @@ func powerCut(t *testing.T, seed uint64, percent int, noSync bool) (lost int) {
 	t.Helper()
 	rng := rand.New(rand.NewPCG(seed, uint64(percent)))
 	fs := vfs.NewCrashableMem()
-	o := Options{FS: fs, MemTableBytes: 16 << 10, CacheBytes: 1 << 20, noSync: noSync}
+	o := tiny(Options{FS: fs, MemTableBytes: 16 << 10, CacheBytes: 1 << 20, noSync: noSync})
 	s, err := Open("store", o)
 	if err != nil {
 		t.Fatal(err)
@@ -179,7 +179,7 @@ func powerCut(t *testing.T, seed uint64, percent int, noSync bool) (lost int) {
 }
 
 func TestPowerCutsLoseNothing(t *testing.T) {
-	rounds := uint64(*cuts+4) / 5
+	rounds := uint64(*powerCuts+4) / 5
 	if testing.Short() {
 		rounds = 4
 	}

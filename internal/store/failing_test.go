@@ -23,7 +23,7 @@ import (
 
 // How long the hard tests go on: docs/store.md has the commands.
 var (
-	cuts      = flag.Int("cuts", 200, "simulated power cuts of TestPowerCutsLoseNothing")
+	powerCuts = flag.Int("cuts", 200, "simulated power cuts of TestPowerCutsLoseNothing")
 	positions = flag.Int("positions", 40, "failing writes of TestFailedWritesInProcesses")
 
 	childDir      = flag.String("child.dir", "", "set in processes of TestFailedWritesInProcesses")

@@ -266,7 +266,7 @@ func TestRandomHistories(t *testing.T) {
 	}
 	for seed := range uint64(rounds) {
 		t.Run(fmt.Sprintf("memory/%d", seed), func(t *testing.T) {
-			s, err := OpenMemory(Options{departures: 5})
+			s, err := OpenMemory(tiny(Options{departures: 5}))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -274,7 +274,7 @@ func TestRandomHistories(t *testing.T) {
 			history(t, s, rand.New(rand.NewPCG(seed, 1)), nil)
 		})
 		t.Run(fmt.Sprintf("disk/%d", seed), func(t *testing.T) {
-			o := Options{FS: vfs.NewMem(), MemTableBytes: 64 << 10, departures: 20}
+			o := tiny(Options{FS: vfs.NewMem(), MemTableBytes: 64 << 10, departures: 20})
 			s, err := Open("store", o)
 			if err != nil {
 				t.Fatal(err)
@@ -301,7 +301,7 @@ func TestRandomHistories(t *testing.T) {
 func TestFilterForetells(t *testing.T) {
 	for seed := range uint64(20) {
 		rng := rand.New(rand.NewPCG(seed, 2))
-		s, err := OpenMemory(Options{})
+		s, err := OpenMemory(tiny(Options{}))
 		if err != nil {
 			t.Fatal(err)
 		}

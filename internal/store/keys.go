@@ -10,28 +10,29 @@ import (
 // store's 4-byte number of a space, A its 4-byte number of an author key, n an
 // arrival number of 8 bytes. docs/store.md has the table of tables.
 const (
-	tableArrival   = 'a' // S n -> the record that entered
-	tableDeparture = 'b' // S n -> the record that left
-	tableControl   = 'c' // S ID -> n: the members that are control or sweeps
-	tableDot       = 'd' // S A lane number n -> nothing
-	tableExpiry    = 'e' // S time ID -> nothing: when trash is destroyed
-	tableFact      = 'f' // key -> value
-	tableHeldPath  = 'g' // S path 00 A ID -> nothing: held docs
-	tableHeld      = 'h' // S ID -> serial, record
-	tableID        = 'i' // S ID -> n
-	tableHeldOrder = 'j' // S serial -> ID: held records of others, oldest first
-	tableKill      = 'k' // S A path 00 time n -> lane, number, state: own superfluous docs
-	tableLane      = 'l' // S A lane -> highest, first forked number
-	tableMeta      = 'm' // name -> value
-	tableHeldBy    = 'o' // S A ID -> nothing: held records by author
-	tablePath      = 'p' // S path 00 kind time n -> A
-	tableQueue     = 'q' // S -> removals that go on
-	tableTrash     = 'r' // S ID -> expiry, record
-	tableSpace     = 's' // S -> genesis
-	tableTime      = 't' // S time ID -> n
-	tableAuthor    = 'u' // A -> key
-	tableVector    = 'w' // S path -> what a doc written here replaces
-	tableTrashBy   = 'x' // S A ID -> nothing: trash by author
+	tableArrival    = 'a' // S n -> the record that entered
+	tableDeparture  = 'b' // S n -> the record that left
+	tableControl    = 'c' // S ID -> n: the members that are control or sweeps
+	tableDot        = 'd' // S A lane number n -> nothing
+	tableExpiry     = 'e' // S time ID -> nothing: when trash is destroyed
+	tableFact       = 'f' // key -> value
+	tableHeldPath   = 'g' // S path 00 A ID -> nothing: held docs
+	tableHeld       = 'h' // S ID -> serial, record
+	tableID         = 'i' // S ID -> n
+	tableHeldOrder  = 'j' // S serial -> ID: held records of others, oldest first
+	tableKill       = 'k' // S A path 00 time n -> lane, number, state: own superfluous docs
+	tableLane       = 'l' // S A lane -> highest, first forked number
+	tableMeta       = 'm' // name -> value
+	tableHeldBy     = 'o' // S A ID -> nothing: held records by author
+	tablePath       = 'p' // S path 00 kind time n -> A
+	tableQueue      = 'q' // S -> removals that go on
+	tableTrash      = 'r' // S ID -> expiry, record
+	tableSpace      = 's' // S -> genesis
+	tableTime       = 't' // S time ID -> n
+	tableAuthor     = 'u' // A -> key
+	tableVector     = 'w' // S path -> what a doc written here replaces
+	tableCheckpoint = 'y' // S 00 -> head; S slot kind index -> piece: derived values
+	tableTrashBy    = 'x' // S A ID -> nothing: trash by author
 )
 
 // tableNames is how findings of Verify name a table.
@@ -40,7 +41,7 @@ var tableNames = map[byte]string{
 	tableFact: "fact", tableHeldPath: "held path", tableHeld: "held", tableID: "id",
 	tableHeldOrder: "held order", tableKill: "pending kill", tableLane: "lane", tableMeta: "meta",
 	tableHeldBy: "held author", tableQueue: "removal", tablePath: "path", tableTrash: "trash", tableSpace: "space",
-	tableTime: "time", tableAuthor: "author", tableVector: "replaces", tableTrashBy: "trash author",
+	tableCheckpoint: "checkpoint", tableTime: "time", tableAuthor: "author", tableVector: "replaces", tableTrashBy: "trash author",
 }
 
 var (

@@ -1,6 +1,9 @@
 package store
 
-import "context"
+import (
+	"context"
+	"errors"
+)
 
 // row is one key and value, both the caller's own.
 type row struct{ key, value []byte }
@@ -18,6 +21,17 @@ type reader interface {
 	chunk(lo, hi []byte, max int) (rows []row, next []byte, err error)
 }
 
+// scanner is a reader that calls a function for the rows of spans, which are
+// ascending and apart, in order and with the number of the span. Key and value
+// are the engine's and valid during the call only, which must not take long
+// nor use the store. An error from it ends the scan and is returned.
+type scanner interface {
+	scan(spans []span, fn func(i int, key, value []byte) error) error
+}
+
+// errEnough ends a scan that has what it wanted.
+var errEnough = errors.New("store: enough")
+
 // gatherer is a reader that looks up many keys at once, ascending ones, for
 // much less than as many single gets. fn gets a copy of the value, nil when the
 // key is absent.
@@ -32,6 +46,7 @@ type change struct{ key, value []byte }
 // the only caller of apply, commit and view.
 type engine interface {
 	reader
+	scanner
 	// apply makes a batch visible, whole or not at all, and after it, in the
 	// same step, takes all rows of some ranges away. It is durable, and all
 	// that was applied before it, once the function that is returned, which
@@ -61,6 +76,7 @@ type engine interface {
 
 type view interface {
 	reader
+	scanner
 	close() error
 }
 

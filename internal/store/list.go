@@ -238,7 +238,7 @@ func (v *Snapshot) byTimeWithin(q *Query, emit func(*record.Verified, error) boo
 
 // byTime walks the index in memory and reads each record by its ID.
 func (v *Snapshot) byTime(q *Query, emit func(*record.Verified, error) bool) {
-	begin, end := 0, v.state.tree.Len()
+	begin, end := 0, v.index.Len()
 	var err error
 	if q.From > 0 {
 		begin, err = v.position(q.From)
@@ -257,7 +257,7 @@ func (v *Snapshot) byTime(q *Query, emit func(*record.Verified, error) bool) {
 			lo, hi = max(begin, end-step), end
 		}
 		var ids []record.ID
-		for x, err := range v.state.tree.Items(lo, hi) {
+		for x, err := range v.index.Items(lo, hi) {
 			if err != nil {
 				emit(nil, err)
 				return
@@ -284,5 +284,5 @@ func (v *Snapshot) byTime(q *Query, emit func(*record.Verified, error) bool) {
 }
 
 func (v *Snapshot) position(t uint64) (int, error) {
-	return v.state.tree.LowerBound(reconcile.Bound{Time: t})
+	return v.index.LowerBound(reconcile.Bound{Time: t})
 }

@@ -62,6 +62,22 @@ func (v memoryView) chunk(lo, hi []byte, max int) (rows []row, next []byte, err 
 	return rows, next, nil
 }
 
+func (v memoryView) scan(spans []span, fn func(i int, key, value []byte) error) (err error) {
+	for i, s := range spans {
+		high := string(s.hi)
+		v.tree.Ascend(pair{key: string(s.lo)}, func(p pair) bool {
+			if p.key < high {
+				err = fn(i, []byte(p.key), p.value)
+			}
+			return err == nil && p.key < high
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (memoryView) close() error { return nil }
 
 // memory is the engine without a disk. A view costs O(1): trees are copied
@@ -85,6 +101,10 @@ func (m *memory) get(key []byte) ([]byte, error)  { return m.current().get(key) 
 func (m *memory) last(lo, hi []byte) (row, error) { return m.current().last(lo, hi) }
 func (m *memory) chunk(lo, hi []byte, max int) ([]row, []byte, error) {
 	return m.current().chunk(lo, hi, max)
+}
+
+func (m *memory) scan(spans []span, fn func(i int, key, value []byte) error) error {
+	return m.current().scan(spans, fn)
 }
 
 func (m *memory) apply(batch []change, gone ...span) (durable func() error, err error) {

@@ -16,15 +16,16 @@ const Format = 1
 
 // Our own limits. None of them decides membership.
 const (
-	groupRequests = 1024    // requests answered by one fsync
-	removeSlice   = 10_000  // records moved in one batch by a change of the law
-	groupBytes    = 4 << 20 // record bytes after which a group is closed: a batch above half a memtable is flushed as its own table
-	chunkRows     = 512     // rows read in one step of a scan
-	keptVector    = record.MaxReplaces + 1
-	reserveEvery  = 250 * time.Millisecond // between looks at the space on the disk
-	trashStep     = 1024                   // expired trash rows destroyed in one commit
-	departureRows = 64 << 10               // departures kept in the log of a space
-	tidyInterval  = time.Hour              // between looks at the trash of spaces where nothing happens
+	groupRequests   = 1024    // requests answered by one fsync
+	removeSlice     = 10_000  // records moved in one batch by a change of the law
+	groupBytes      = 4 << 20 // record bytes after which a group is closed: a batch above half a memtable is flushed as its own table
+	chunkRows       = 512     // rows read in one step of a scan
+	keptVector      = record.MaxReplaces + 1
+	reserveEvery    = 250 * time.Millisecond // between looks at the space on the disk
+	trashStep       = 1024                   // expired trash rows destroyed in one commit
+	departureRows   = 64 << 10               // departures kept in the log of a space
+	checkpointEvery = 8192                   // changes after which derived state is written: less is read back in some milliseconds
+	tidyInterval    = time.Hour              // between looks at the trash of spaces where nothing happens
 )
 
 // sweepArea is the area of every sweep written here: a full replica's reach
@@ -105,6 +106,9 @@ type Options struct {
 	slice      int           // records moved in one batch; default removeSlice
 	departures int           // kept in the log; default departureRows
 	lookEvery  time.Duration // between looks at the space on the disk; default reserveEvery, negative: always
+	checkpoint int           // changes after which derived state is written; default checkpointEvery
+	blocks     blockSize     // of the index; default defaultBlocks
+	cut        int           // IDs of a cut; default defaultCut
 	spaceRetry time.Duration // between attempts to write on a full disk; default 500 ms, negative: that is a failure
 }
 
@@ -151,6 +155,15 @@ func (o Options) validate() (Options, error) {
 	}
 	if o.Random == nil {
 		o.Random = systemRandom
+	}
+	if o.checkpoint == 0 {
+		o.checkpoint = checkpointEvery
+	}
+	if o.blocks == (blockSize{}) {
+		o.blocks = defaultBlocks
+	}
+	if o.cut == 0 {
+		o.cut = defaultCut
 	}
 	if o.slice == 0 {
 		o.slice = removeSlice

@@ -304,6 +304,44 @@ func (v diskView) close() error {
 	return v.s.Close()
 }
 
+func (d *disk) scan(spans []span, fn func(i int, key, value []byte) error) error {
+	return pebbleScan(d.db, spans, fn)
+}
+
+func (v diskView) scan(spans []span, fn func(i int, key, value []byte) error) error {
+	return pebbleScan(v.s, spans, fn)
+}
+
+func pebbleScan(r pebble.Reader, spans []span, fn func(i int, key, value []byte) error) (err error) {
+	if len(spans) == 0 {
+		return nil
+	}
+	it, err := r.NewIter(&pebble.IterOptions{LowerBound: spans[0].lo, UpperBound: spans[len(spans)-1].hi})
+	if err != nil {
+		return readError(err)
+	}
+	defer func() {
+		if e := it.Close(); err == nil && e != nil {
+			err = readError(e)
+		}
+	}()
+	for i, s := range spans {
+		for ok := it.SeekGE(s.lo); ok && (i == len(spans)-1 || bytes.Compare(it.Key(), s.hi) < 0); ok = it.Next() {
+			v, err := it.ValueAndErr()
+			if err != nil {
+				return readError(err)
+			}
+			if err := fn(i, it.Key(), v); err != nil {
+				return err
+			}
+		}
+		if err := it.Error(); err != nil {
+			return readError(err)
+		}
+	}
+	return nil
+}
+
 func pebbleGet(r pebble.Reader, key []byte) ([]byte, error) {
 	v, closer, err := r.Get(key)
 	if errors.Is(err, pebble.ErrNotFound) {

@@ -6,7 +6,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"anabranch/merkle"
 	"anabranch/reconcile"
 	"anabranch/record"
 )
@@ -56,25 +55,10 @@ func (c *commit) sign() {
 		items[d.work] = append(items[d.work], item(d.v))
 	}
 	for w, list := range items {
-		if err := w.insert(list); err != nil {
-			panic(err) // a record's time is below Infinity
-		}
+		w.apply(list, +1)
 		clear(w.drafts)
 	}
 	c.drafts = c.drafts[:0]
-}
-
-// insert adds members to the trees.
-func (w *work) insert(items []reconcile.Item) error {
-	ids := make([]merkle.ID, len(items))
-	for i := range items {
-		ids[i] = items[i].ID
-	}
-	if _, err := w.tree.Insert(items...); err != nil {
-		return err
-	}
-	w.trie.Insert(ids...)
-	return nil
 }
 
 // draftKey is the key that signs the draft with an arrival number.

@@ -3,6 +3,8 @@ package store
 import (
 	"fmt"
 	"iter"
+	"maps"
+	"slices"
 	"sync/atomic"
 
 	"anabranch/merkle"
@@ -19,6 +21,8 @@ type Snapshot struct {
 	view   *sharedView
 	state  *state
 	closed atomic.Bool
+	index  reconcile.Index
+	trie   merkle.Source
 
 	// What Filter laid over the rows:
 	added map[record.ID]*record.Verified
@@ -37,7 +41,20 @@ func (sp *Space) Snapshot() (*Snapshot, error) {
 		return nil, ErrDropped
 	}
 	s.view.refs.Add(1)
-	return &Snapshot{space: sp, view: s.view, state: sp.state}, nil
+	v := &Snapshot{space: sp, view: s.view, state: sp.state}
+	v.index = newBlockIndex(v, sp.number, v.state.blocks)
+	trie := newCutSource(v, sp.number, v.state.cuts)
+	trie.divided = func() { sp.adopt(v.state) }
+	v.trie = trie
+	return v, nil
+}
+
+// scan is a scanner's: the rows of this state.
+func (v *Snapshot) scan(spans []span, fn func(i int, key, value []byte) error) error {
+	if v.closed.Load() {
+		return ErrClosed
+	}
+	return v.view.scan(spans, fn)
 }
 
 // Close gives the snapshot up. It may be called more than once.
@@ -62,13 +79,15 @@ func (v *Snapshot) Space() *Space { return v.space }
 func (v *Snapshot) Version() uint64 { return v.state.version }
 
 // Count is the number of members.
-func (v *Snapshot) Count() uint64 { return uint64(v.state.tree.Len()) }
+func (v *Snapshot) Count() uint64 { return uint64(v.index.Len()) }
 
-// Trie holds the IDs of all members.
-func (v *Snapshot) Trie() merkle.Source { return v.state.trie }
+// Trie holds the IDs of all members. A subtree that changed since somebody
+// asked is read from the rows: about 20 µs for each.
+func (v *Snapshot) Trie() merkle.Source { return v.trie }
 
-// Index holds all members by (time, ID).
-func (v *Snapshot) Index() reconcile.Index { return v.state.tree }
+// Index holds all members by (time, ID). It reads rows: at most two blocks of
+// them for a fingerprint, one for an item.
+func (v *Snapshot) Index() reconcile.Index { return v.index }
 
 // State judges records as this snapshot does. It must not be changed.
 func (v *Snapshot) State() *space.State { return v.state.law }
@@ -77,9 +96,13 @@ func (v *Snapshot) State() *space.State { return v.state.law }
 func (v *Snapshot) HeldStats() HeldStats { return v.state.stats }
 
 // Root is the root of the whole space. The first call after a change costs
-// the hashes on the changed paths of the trie.
+// what changed; see Trie. After a first load everything has.
 func (v *Snapshot) Root() (merkle.Digest, error) {
-	return merkle.Root(v.space.id, nil, v.Count(), v.state.trie.Hash()), nil
+	count, trie, err := merkle.Hash(v.trie)
+	if err != nil {
+		return merkle.Digest{}, fmt.Errorf("root: %w", err)
+	}
+	return merkle.Root(v.space.id, nil, count, trie), nil
 }
 
 // Get returns a member. The error is ErrNotFound when it is none here.
@@ -297,9 +320,8 @@ func (v *Snapshot) Filter(sweeps []*record.Verified) (*Snapshot, error) {
 	}
 	st := *v.state
 	st.law = st.law.Clone()
-	st.tree = st.tree.Clone()
-	st.trie = st.trie.Clone()
 	f := &Snapshot{space: v.space, view: v.view, state: &st, added: make(map[record.ID]*record.Verified), gone: make(map[uint64]struct{})}
+	entered, left := make(map[reconcile.Item]struct{}), make(map[reconcile.Item]struct{})
 	for id, r := range v.added {
 		f.added[id] = r
 	}
@@ -315,14 +337,14 @@ func (v *Snapshot) Filter(sweeps []*record.Verified) (*Snapshot, error) {
 	ch := st.law.Insert(only...)
 	for _, r := range ch.Entered {
 		f.added[r.ID] = r
-		if _, err := st.tree.Insert(item(r)); err != nil {
-			return nil, err
-		}
-		st.trie.Insert(r.ID)
+		entered[item(r)] = struct{}{}
 	}
 	remove := func(r *record.Verified, n uint64) {
-		st.tree.Delete(item(r))
-		st.trie.Delete(r.ID)
+		if _, fresh := entered[item(r)]; fresh {
+			delete(entered, item(r))
+		} else {
+			left[item(r)] = struct{}{}
+		}
 		if n != 0 {
 			f.gone[n] = struct{}{}
 		}
@@ -350,8 +372,23 @@ func (v *Snapshot) Filter(sweeps []*record.Verified) (*Snapshot, error) {
 			return nil, err
 		}
 	}
+	in, out := slices.Collect(maps.Keys(entered)), slices.Collect(maps.Keys(left))
+	if f.index, err = reconcile.Overlay(v.index, in, out); err != nil {
+		return nil, err
+	}
+	if f.trie, err = merkle.Overlay(v.trie, idsOfItems(in), idsOfItems(out)); err != nil {
+		return nil, err
+	}
 	v.view.refs.Add(1)
 	return f, nil
+}
+
+func idsOfItems(items []reconcile.Item) []merkle.ID {
+	ids := make([]merkle.ID, len(items))
+	for i := range items {
+		ids[i] = items[i].ID
+	}
+	return ids
 }
 
 func item(r *record.Verified) reconcile.Item { return reconcile.Item{Time: r.Time, ID: r.ID} }

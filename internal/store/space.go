@@ -4,9 +4,8 @@ import (
 	"encoding/binary"
 	"slices"
 	"sync"
+	"sync/atomic"
 
-	"anabranch/merkle"
-	"anabranch/reconcile"
 	"anabranch/record"
 	"anabranch/space"
 )
@@ -32,6 +31,11 @@ type Space struct {
 	dropped bool // durably or not
 	lanes   map[record.Key]ownLane
 	sweptAt uint64 // state.moves when spared deletes were last looked at
+
+	saving   atomic.Bool // a checkpoint is being written; whoever does owns saved
+	saved    saved
+	adopting atomic.Bool
+	divided  atomic.Bool // large cuts have got halves that are in no checkpoint
 }
 
 // ownLane is a lane that this replica may write in: it has proven, or made
@@ -46,8 +50,8 @@ type ownLane struct {
 type state struct {
 	version uint64
 	law     *space.State
-	tree    *reconcile.Tree // all members by (time, ID)
-	trie    *merkle.Tree    // all member IDs
+	blocks  *blocks // all members by (time, ID)
+	cuts    *cuts   // all member IDs
 	stats   HeldStats
 	pending int       // kills that wait for a sweep
 	serial  uint64    // of the next held record
@@ -73,10 +77,9 @@ func newSpace(s *Store, number uint32, g *space.Genesis) *Space {
 		own:     make(map[record.Key]struct{}),
 		lanes:   make(map[record.Key]ownLane),
 		changed: make(chan struct{}),
-		state: &state{moves: 1,
-			law: space.NewState(g.Roots), tree: new(reconcile.Tree), trie: new(merkle.Tree),
-		},
+		state:   &state{moves: 1, law: space.NewState(g.Roots)},
 	}
+	sp.state.blank(s)
 	sp.ahead = sp.state
 	for _, k := range s.options.OwnAuthors {
 		sp.own[k] = struct{}{}
@@ -134,39 +137,11 @@ func (sp *Space) Generation() (uint64, error) {
 }
 
 // load rebuilds the state in memory from the rows.
-func (sp *Space) load(r reader) error {
-	st := sp.state
-	s := sp.number
+func (sp *Space) load(r engine) error {
 	if err := sp.loadVersion(r); err != nil {
 		return err
 	}
-	var items []reconcile.Item
-	var ids []merkle.ID
-	flush := func() error {
-		if _, err := st.tree.Insert(items...); err != nil {
-			return damagedRow([]byte{tableTime}, "%v", err)
-		}
-		st.trie.Insert(ids...)
-		items, ids = items[:0], ids[:0]
-		return nil
-	}
-	lo := tableKey(tableTime, s, 0)
-	err := each(r, lo, successor(lo), func(x row) error {
-		if len(x.key) != 45 || len(x.value) != 8 {
-			return damagedRow(x.key, "layout")
-		}
-		id := merkle.ID(x.key[13:])
-		items = append(items, reconcile.Item{Time: binary.BigEndian.Uint64(x.key[5:]), ID: id})
-		ids = append(ids, id)
-		if len(items) == 64<<10 {
-			return flush()
-		}
-		return nil
-	})
-	if err == nil {
-		err = flush()
-	}
-	if err != nil {
+	if err := sp.loadDerived(r); err != nil {
 		return err
 	}
 	if err := sp.loadQueue(r); err != nil {

@@ -646,16 +646,30 @@ func (k *check) derived() error {
 	k.report.Count = uint64(trie.Count())
 	k.report.Root = merkle.Root(k.space.id, nil, k.report.Count, trie.Hash())
 	st := k.snapshot.state
-	if st.tree.Len() != len(items) {
-		k.note("memory", "index", "%d members, %d records are there", st.tree.Len(), len(items))
+	if n := st.blocks.count(); n != len(items) || st.cuts.count() != n {
+		k.note("memory", "index", "%d and %d members, %d records are there", n, st.cuts.count(), len(items))
 	}
 	rebuilt, err := reconcile.NewVector(items)
 	if err != nil {
 		return err
 	}
 	want, _ := rebuilt.Fingerprint(0, rebuilt.Len())
-	if have, err := st.tree.Fingerprint(0, st.tree.Len()); err != nil || have != want {
+	if have, err := k.snapshot.index.Fingerprint(0, len(items)); err != nil || have != want {
 		k.note("memory", "index", "fingerprint %x, a rebuild has %x", have, want)
+	}
+	// Every block on its own: errors in two of them may add up to nothing.
+	err = st.blocks.each(func(p spot) error {
+		if p.at+p.count > rebuilt.Len() {
+			return nil // told above
+		}
+		sum, _ := rebuilt.Sum(p.at, p.at+p.count)
+		if sum != p.sum {
+			k.note("memory", "index", "the sum of the %d members from position %d on is another", p.count, p.at)
+		}
+		return k.ctx.Err()
+	})
+	if err != nil {
+		return err
 	}
 	root, err := k.snapshot.Root()
 	if err != nil || root != k.report.Root {

@@ -128,3 +128,23 @@ func (v *sharedView) chunk(lo, hi []byte, max int) ([]row, []byte, error) {
 	})
 	return p.rows, p.next, err
 }
+
+// scan hands fn rows in place. Once the disk has failed or is full, it hands
+// it copies, so that a read that hangs can be left behind.
+func (v *sharedView) scan(spans []span, fn func(i int, key, value []byte) error) error {
+	s := v.store
+	if s.engine.failure() == nil && s.engine.shortage() == nil {
+		s.gate.RLock()
+		defer s.gate.RUnlock()
+		if s.closed.Load() {
+			return ErrClosed
+		}
+		return v.view.scan(spans, fn)
+	}
+	for i, p := range spans {
+		if err := each(v, p.lo, p.hi, func(x row) error { return fn(i, x.key, x.value) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}

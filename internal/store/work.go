@@ -1,7 +1,6 @@
 package store
 
 import (
-	"anabranch/merkle"
 	"anabranch/reconcile"
 	"anabranch/record"
 	"anabranch/space"
@@ -33,9 +32,10 @@ type work struct {
 	space *Space
 	s     uint32
 	state
-	saved  state                       // before the present request
-	result *state                      // what the group makes of it, once it is built
-	drafts map[uint64]*record.Verified // by arrival number: those that are not signed yet
+	saved   state                       // before the present request
+	result  *state                      // what the group makes of it, once it is built
+	drafts  map[uint64]*record.Verified // by arrival number: those that are not signed yet
+	adopted bool                        // it knows more of its trie than what it began with
 
 	// Of the present request:
 	ownsLaw  bool // law was cloned for it
@@ -63,8 +63,7 @@ type moved struct {
 
 func newWork(c *commit, sp *Space) *work {
 	w := &work{c: c, space: sp, s: sp.number, state: *sp.ahead, drafts: make(map[uint64]*record.Verified)}
-	w.tree = w.tree.Clone()
-	w.trie = w.trie.Clone()
+	w.fork()
 	return w
 }
 
@@ -76,7 +75,7 @@ func (w *work) begin() {
 	w.own = make(map[record.Key]ownLane)
 }
 
-// undo forgets the present request. The trees were not touched by it.
+// undo forgets the present request. The derived values were not touched by it.
 func (w *work) undo() {
 	for n := range w.drafts {
 		if n > w.saved.version {
@@ -99,7 +98,7 @@ func (w *work) flush() error {
 }
 
 // accept makes the present request part of the group.
-func (w *work) accept() error {
+func (w *work) accept() {
 	for log := w.log; len(log) > 0; {
 		n := 1
 		for n < len(log) && log[n].left == log[0].left {
@@ -109,18 +108,11 @@ func (w *work) accept() error {
 		for i, m := range log[:n] {
 			items[i] = m.item
 		}
-		if !log[0].left {
-			if err := w.insert(items); err != nil {
-				return err
-			}
-		} else {
-			ids := make([]merkle.ID, n)
-			for i := range items {
-				ids[i] = items[i].ID
-			}
-			w.tree.Delete(items...)
-			w.trie.Delete(ids...)
+		sign := +1
+		if log[0].left {
+			sign = -1
 		}
+		w.apply(items, sign)
 		log = log[n:]
 	}
 	for k, own := range w.own {
@@ -131,7 +123,6 @@ func (w *work) accept() error {
 			w.space.lanes[k] = own
 		}
 	}
-	return nil
 }
 
 func (w *work) published() *state {
