@@ -3,6 +3,7 @@ package store
 import (
 	"sync"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/tidwall/btree"
 )
 
@@ -14,10 +15,16 @@ type Disk struct {
 	durable *btree.BTreeG[pair]
 	user    *memory // the engine of the store on it, nil: none
 	full    bool
+	fs      *vfs.MemFS // not nil: Pebble lies on it, and durable is not used
 }
 
 // NewDisk returns an empty disk.
 func NewDisk() *Disk { return &Disk{durable: newPairs()} }
+
+// NewPebbleDisk returns an empty disk on which stores are Pebble's, over a
+// file system that forgets what was not synced. It is slower by far, and is
+// never full.
+func NewPebbleDisk() *Disk { return &Disk{fs: vfs.NewCrashableMem()} }
 
 // OpenOn opens or creates the store on a disk. There is one store on a disk at
 // a time: ErrLocked. It has no lease, so every opening writes in fresh lanes.
@@ -25,6 +32,10 @@ func OpenOn(d *Disk, o Options) (*Store, error) {
 	o, err := o.validate()
 	if err != nil {
 		return nil, err
+	}
+	if d.fs != nil {
+		o.FS, o.MemTableBytes, o.CacheBytes, o.ReserveBytes = d.fs, 64<<10, 1<<20, -1
+		return Open("home", o)
 	}
 	o.lookEvery = -1 // virtual time does not pass between two looks
 	m := newMemory()
@@ -52,6 +63,9 @@ func (d *Disk) Cut() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.user = nil
+	if d.fs != nil {
+		d.fs = d.fs.CrashClone(vfs.CrashCloneCfg{})
+	}
 }
 
 // Copy is another disk with what is durable on this one: a backup, or a clone
@@ -59,6 +73,9 @@ func (d *Disk) Cut() {
 func (d *Disk) Copy() *Disk {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.fs != nil {
+		return &Disk{fs: d.fs.CrashClone(vfs.CrashCloneCfg{})}
+	}
 	return &Disk{durable: d.durable.Copy()}
 }
 

@@ -1,0 +1,432 @@
+package sim
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	"anabranch/internal/engine"
+	"anabranch/internal/model"
+	"anabranch/internal/session"
+	"anabranch/internal/store"
+	"anabranch/record"
+	"anabranch/space"
+)
+
+// The checkers. They see everything that happens in a world, and none of
+// them asks the code that it checks for its opinion:
+//
+//	C1  fate: whatever was acknowledged is a member, or dead by the law, on
+//	    every replica in the end
+//	C2  equal sets have equal roots, and different ones different roots, at
+//	    every moment and between any two replicas
+//	C3  once faults are over, everybody has the same root within a bound
+//	C4  a replica reads what it wrote, or something newer, and never older
+//	    than it has read
+//	C5  no record is in a store that nobody wrote; nothing that is wrong for
+//	    everyone is passed on; nobody honest is charged
+//	C6  nothing dead returns, and no honest lane forks
+//	C7  the set is what the model makes of everything that is known
+//	C8  what was acknowledged is there after a crash
+//	C9  every order, count and root equals a rebuild
+//	C10 what has converged is quiet
+//	C11 a session costs no more than its difference allows
+//	C12 what a replica keeps for peers is bounded
+type checker struct {
+	w      *world
+	issued map[record.ID]*issue
+	roots  map[setSum][32]byte
+	sums   map[[32]byte]setSum
+	dots   map[dot]record.ID
+	delays []time.Duration // from a write to each other replica
+	named  map[int]bool    // malicious replicas that somebody honest has named
+	forged map[[32]byte]bool
+}
+
+// issue is one record that somebody wrote.
+type issue struct {
+	v  *record.Verified
+	at time.Duration
+	by int
+}
+
+// setSum is a set of IDs as a sum, and how many there are.
+type setSum struct {
+	a, b  uint64
+	count int
+}
+
+func (s *setSum) add(id record.ID, sign uint64) {
+	s.a += sign * binary.BigEndian.Uint64(id[:])
+	s.b += sign * binary.BigEndian.Uint64(id[8:])
+	s.count += int(int64(sign))
+}
+
+type dot struct {
+	author record.Key
+	lane   uint64
+	seq    uint32
+}
+
+// knowledge is what the checkers know of a replica.
+type knowledge struct {
+	acked   map[record.ID]*record.Verified // durable there, and somebody was told
+	members map[record.ID]bool
+	dead    map[record.ID]bool
+	sum     setSum
+	reads   map[string]reading // by path
+}
+
+type reading struct {
+	time uint64
+	id   record.ID
+}
+
+func (a reading) older(b reading) bool {
+	return a.time < b.time || a.time == b.time && a.id.Compare(b.id) < 0
+}
+
+func (k *knowledge) begin() {
+	*k = knowledge{acked: map[record.ID]*record.Verified{}, members: map[record.ID]bool{}, dead: map[record.ID]bool{}, reads: map[string]reading{}}
+}
+
+// copy is what is known of a replica that goes on from a copy of its disk.
+func (k *knowledge) copy() knowledge {
+	return knowledge{acked: maps.Clone(k.acked), members: map[record.ID]bool{}, dead: maps.Clone(k.dead), reads: map[string]reading{}}
+}
+
+// learn says that records are durable.
+func (k *knowledge) learn(rs []*record.Verified) {
+	for _, v := range rs {
+		k.acked[v.ID] = v
+	}
+}
+
+func (c *checker) begin(w *world) {
+	*c = checker{
+		w: w, issued: map[record.ID]*issue{}, roots: map[setSum][32]byte{}, sums: map[[32]byte]setSum{},
+		dots: map[dot]record.ID{}, named: map[int]bool{}, forged: map[[32]byte]bool{},
+	}
+}
+
+// issue says that somebody wrote a record.
+func (c *checker) issue(v *record.Verified) { c.issueBy(v, -1) }
+
+func (c *checker) issueBy(v *record.Verified, by int) {
+	if c.issued[v.ID] != nil {
+		return
+	}
+	c.issued[v.ID] = &issue{v: v, at: c.w.now, by: by}
+	if !v.Data() || by >= 0 && !c.w.replicas[by].honest() {
+		return
+	}
+	d := dot{v.Author, v.Lane, v.Seq}
+	if other, ok := c.dots[d]; ok && other != v.ID {
+		c.w.violate("C6", "replica %d wrote two records under number %d of one lane: %v and %v", by, v.Seq, other, v.ID)
+	}
+	c.dots[d] = v.ID
+}
+
+// moved sees every arrival and departure in every store.
+func (c *checker) moved(r *replica, a store.Arrival) {
+	w, k := c.w, &r.know
+	if a.Record == nil {
+		if k.members[a.Left] {
+			delete(k.members, a.Left)
+			k.sum.add(a.Left, ^uint64(0))
+		}
+		if a.Why == space.Dead {
+			k.dead[a.Left] = true
+		}
+		return
+	}
+	v := a.Record
+	is := c.issued[v.ID]
+	switch {
+	case is == nil:
+		w.violate("C5", "replica %d stores %v %v, which nobody wrote", r.i, v.Kind, v.ID)
+		return
+	case string(is.v.Bytes) != string(v.Bytes):
+		w.violate("C5", "replica %d stores other bytes under %v", r.i, v.ID)
+	case k.dead[v.ID] && !w.plan.Sealed && v.Data():
+		w.violate("C6", "replica %d: %v is back from the dead", r.i, v.ID)
+	case k.members[v.ID]:
+		return // seen again after a restart
+	}
+	w.trace.mix(uint64(w.now))
+	w.trace.mix(uint64(r.i))
+	w.trace.bytes(v.ID[:8])
+	k.members[v.ID] = true
+	k.sum.add(v.ID, 1)
+	if v.Data() && is.by != r.i && !w.quiet {
+		c.delays = append(c.delays, w.now-is.at)
+	}
+}
+
+// settled sees a store after every commit.
+func (c *checker) settled(r *replica, v *store.Snapshot) {
+	w := c.w
+	root, err := v.Root()
+	if err != nil {
+		w.violate("C9", "replica %d: root: %v", r.i, err)
+		return
+	}
+	if int(v.Count()) != r.know.sum.count {
+		w.violate("C9", "replica %d counts %d members, its log has %d", r.i, v.Count(), r.know.sum.count)
+	}
+	if old, ok := c.roots[r.know.sum]; ok && old != root {
+		w.violate("C2", "replica %d: a set of %d records has a second root", r.i, r.know.sum.count)
+	}
+	if old, ok := c.sums[root]; ok && old != r.know.sum {
+		w.violate("C2", "replica %d: one root for two sets", r.i)
+	}
+	c.roots[r.know.sum], c.sums[root] = root, r.know.sum
+	if stats := v.HeldStats(); !w.plan.Sealed && stats.HeldBytes > heldBytes {
+		w.violate("C12", "replica %d holds %d bytes", r.i, stats.HeldBytes)
+	}
+}
+
+// read looks at a path as a user does.
+func (c *checker) read(r *replica, path string, own *record.Verified) {
+	w := c.w
+	view, err := r.rows.Snapshot()
+	if err != nil {
+		return
+	}
+	defer view.Close()
+	got, err := view.Resolve(path, r.wall())
+	if err != nil {
+		w.violate("C9", "replica %d reads %s: %v", r.i, path, err)
+		return
+	}
+	var now reading
+	if got.Doc != nil {
+		now = reading{got.Doc.Time, got.Doc.ID}
+	}
+	if own != nil && now.older(reading{own.Time, own.ID}) {
+		w.violate("C4", "replica %d does not read its own write at %s", r.i, path)
+	}
+	if now.older(r.know.reads[path]) && !w.plan.Sealed && !w.deletes() {
+		w.violate("C4", "replica %d reads %s older than before", r.i, path)
+	}
+	r.know.reads[path] = now
+}
+
+// deletes reports whether documents vanish in this world.
+func (w *world) deletes() bool {
+	return slices.ContainsFunc(w.plan.Roles, func(r Role) bool { return r.Malice == Raging }) || w.points["a deleted document"] > 0
+}
+
+// reopened sees a store after a start: what was acknowledged is there.
+func (c *checker) reopened(r *replica) {
+	r.version, r.know.members, r.know.sum = 0, map[record.ID]bool{}, setSum{}
+	r.observe()
+	c.keeps(r, "C8")
+}
+
+// keeps demands that everything a replica acknowledged is a member there, or
+// dead or held by the law.
+func (c *checker) keeps(r *replica, check string) {
+	w := c.w
+	view, err := r.rows.Snapshot()
+	if err != nil {
+		w.violate(check, "replica %d: %v", r.i, err)
+		return
+	}
+	defer view.Close()
+	law := view.State()
+	author := record.Public(r.key)
+	for _, id := range sortedIDs(r.know.acked) {
+		v := r.know.acked[id]
+		if r.know.members[id] || w.plan.Sealed && r.know.dead[id] {
+			continue // a seal may ask for what was destroyed before: docs/membership.md
+		}
+		switch law.Judge(v) {
+		case space.Dead:
+			if v.Kind != record.Sweep && !law.Listed(id) {
+				r.know.dead[id] = true
+			}
+			continue
+		case space.Held:
+			if v.Author != author || !v.Data() {
+				continue // others' are kept within a bound
+			}
+			found := false
+			for range view.Outside(id, 256) {
+				found = true
+			}
+			if found {
+				continue
+			}
+		}
+		if v.Kind == record.Sweep && law.SweptUnion(v.Author, v.Lane, v.Path, v.Seq).Contains(v.Dots()) {
+			continue
+		}
+		w.violate(check, "replica %d lost %v %v number %d, which it had acknowledged", r.i, v.Kind, id, v.Seq)
+		return
+	}
+}
+
+func sortedIDs(m map[record.ID]*record.Verified) []record.ID {
+	return slices.SortedFunc(maps.Keys(m), record.ID.Compare)
+}
+
+// charged sees what an engine blames a peer for.
+func (c *checker) charged(r, o *replica, what engine.Charge) {
+	switch {
+	case !r.honest():
+	case o.honest():
+		c.w.violate("C5", "replica %d, honest, is charged by %d: %v", o.i, r.i, what.Reason)
+	default:
+		c.w.sometimes("named for " + what.Reason.String())
+		c.named[o.i] = true
+	}
+}
+
+// session sees how every session ended, on both sides.
+func (c *checker) session(s *side, rep session.Report, failed error) {
+	w, o := c.w, s.peer()
+	if !s.r.honest() {
+		return
+	}
+	if !o.honest() {
+		if failed != nil && !errors.Is(failed, session.ErrCut) && !errors.Is(failed, session.ErrRefused) {
+			c.named[o.i] = true
+		}
+		return
+	}
+	if failed == nil && rep.Method == session.Equal && rep.RecordsIn+rep.RecordsOut == 0 {
+		w.sometimes("a session of equals")
+	} else if rep.Method == session.Ranges {
+		w.sometimes("a session by ranges")
+	} else if rep.Method == session.Bulk {
+		w.sometimes("a session in bulk")
+	}
+	if rep.ControlRounds > 0 {
+		w.sometimes("a session that exchanged control records")
+	}
+	moved := rep.RecordsIn + rep.RecordsOut
+	if most := int64(4096 + 900*moved + 64*int(rep.Count)/16); rep.OverheadIn()+rep.OverheadOut() > most {
+		w.violate("C11", "a session of %d and %d moved %d records of %d and cost %d bytes beside them, over %d",
+			s.r.i, o.i, moved, rep.Count, rep.OverheadIn()+rep.OverheadOut(), most)
+	}
+	rounds := 12
+	for n := rep.Count; n > 0; n /= 4 {
+		rounds++
+	}
+	if rep.Rounds > rounds+4*rep.ControlRounds {
+		w.violate("C11", "a session of %d and %d over %d records took %d rounds", s.r.i, o.i, rep.Count, rep.Rounds)
+	}
+}
+
+// passing sees every frame of rumors that an honest replica sends: what is
+// wrong for everyone is not passed on.
+func (c *checker) passing(r *replica, frame []byte) {
+	if payload := rumorIn(frame); payload != nil && len(c.forged) > 0 && c.forged[hashOf(payload)] {
+		c.w.violate("C5", "replica %d passes on what was forged", r.i)
+	}
+}
+
+// present are the replicas that must hold the same in the end.
+func (w *world) present() []*replica {
+	var out []*replica
+	for _, r := range w.replicas {
+		if r.here && !r.gone && r.honest() && w.admitted(r) {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// admitted reports whether anybody else knows a replica's grant. An inviter
+// that is restored to before an invitation has forgotten it, and the invited
+// one is a stranger to all if it has met nobody else.
+func (w *world) admitted(r *replica) bool {
+	if !r.role.Late {
+		return true
+	}
+	for _, o := range w.replicas {
+		if o != r && o.know.members[r.grant] {
+			return true
+		}
+	}
+	w.sometimes("an invitation that was forgotten")
+	return false
+}
+
+// converged reports whether all who are present hold the same.
+func (w *world) converged() bool {
+	rs := w.present()
+	for _, r := range rs {
+		if !r.up || r.know.sum != rs[0].know.sum {
+			return false
+		}
+	}
+	return true
+}
+
+// finish looks at a world that has converged: fate, law and rebuild.
+func (c *checker) finish() {
+	w := c.w
+	rs := w.present()
+	if len(rs) == 0 {
+		return
+	}
+	for _, r := range rs {
+		c.keeps(r, "C1")
+		if root := r.root(); root != rs[0].root() {
+			w.violate("C2", "replicas %d and %d hold the same and differ in their roots", r.i, rs[0].i)
+		}
+	}
+	c.law(rs)
+	for i, r := range rs {
+		if !w.plan.Checked && i != int(w.plan.Seed)%len(rs) {
+			continue
+		}
+		report, err := r.rows.Verify(context.Background(), nil)
+		switch {
+		case err != nil:
+			w.violate("C9", "replica %d: verify: %v", r.i, err)
+		case len(report.Findings) > 0:
+			w.violate("C9", "replica %d: %v, and %d more", r.i, report.Findings[0], len(report.Findings)-1)
+		}
+	}
+}
+
+// law compares the set with what the model makes of everything that anybody
+// present ever acknowledged.
+func (c *checker) law(rs []*replica) {
+	w := c.w
+	known := make(map[record.ID]*record.Verified)
+	for _, r := range rs {
+		maps.Copy(known, r.know.acked)
+		for id := range r.know.members {
+			known[id] = c.issued[id].v
+		}
+	}
+	if len(known) > model.MaxRecords || w.plan.Sealed {
+		return // with seals, what was destroyed meanwhile may be missed: docs/membership.md names it
+	}
+	u := model.NewUniverse([]record.Key{record.Public(w.root)}, 4096)
+	var k model.Set
+	for _, id := range sortedIDs(known) {
+		k = k.With(u.Add(known[id]))
+	}
+	want := make(map[record.ID]bool)
+	for _, v := range u.In(u.V(k)) {
+		want[v.ID] = true
+		if !rs[0].know.members[v.ID] {
+			w.violate("C7", "%v %v number %d of %v is in the model's set and in nobody's", v.Kind, v.ID, v.Seq, v.Author)
+			return
+		}
+	}
+	for _, id := range slices.SortedFunc(maps.Keys(rs[0].know.members), record.ID.Compare) {
+		if !want[id] {
+			w.violate("C7", "%v %v is in the set and not in the model's", c.issued[id].v.Kind, id)
+			return
+		}
+	}
+}
