@@ -26,6 +26,8 @@ type engine struct {
 	missing []int // positions in a list
 	coming  int   // items that the peer alone holds, by this message
 
+	edges [maxParts]int // of the split in hand
+
 	own        []byte // IDs of ours, to compare with a list
 	differ     differ
 	have, need []ID

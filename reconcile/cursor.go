@@ -14,6 +14,11 @@ type cursor interface {
 	// seek is Index.LowerBound, where from is known not to be above it.
 	seek(from int, b *Bound) (int, error)
 
+	// expect says at which positions, none of them an end of the index,
+	// fingerprints and bounds will be asked for next. A cursor may use it
+	// to wait for memory once and not at each of them.
+	expect(edges []int)
+
 	// fingerprint digests [begin, end). It is quickest when begin is the
 	// end of the call before.
 	fingerprint(begin, end int) (Fingerprint, error)
@@ -62,6 +67,8 @@ type vectorCursor struct {
 	hash *hasher
 	pos  int
 	sum  Sum // of items[:pos]
+
+	touched uint64 // so that what expect reads is not left out
 }
 
 func (c *vectorCursor) len() int { return len(c.v.items) }
@@ -69,7 +76,11 @@ func (c *vectorCursor) len() int { return len(c.v.items) }
 func (c *vectorCursor) rewind() {}
 
 func (c *vectorCursor) seek(from int, b *Bound) (int, error) {
-	return gallop(c.v.items, from, b), nil
+	at := gallop(c.v.items, from, b)
+	if next := 2*at - from; next > 0 && next < len(c.v.items) { // ranges are about equal
+		c.expect([]int{next})
+	}
+	return at, nil
 }
 
 // gallop is the first position in items, from or above, that is not below
@@ -92,9 +103,21 @@ func gallop(items []Item, from int, b *Bound) int {
 	return from
 }
 
+func (c *vectorCursor) expect(edges []int) {
+	x := c.touched
+	for _, i := range edges {
+		x ^= c.v.sums[nearestSum(i, len(c.v.sums))][0] ^ c.v.items[i-1].Time ^ c.v.items[i].Time
+	}
+	c.touched = x
+}
+
+// briefRange is the size up to which a range is summed up item by item: no more
+// than what is read to get at its ends.
+const briefRange = 4
+
 func (c *vectorCursor) fingerprint(begin, end int) (Fingerprint, error) {
 	var sum Sum
-	if end-begin <= sumEvery {
+	if end-begin <= briefRange {
 		sum.addItems(c.v.items[begin:end])
 		return c.hash.fingerprint(&sum, end-begin), nil
 	}
@@ -139,6 +162,8 @@ func (c *indexCursor) seek(from int, b *Bound) (int, error) {
 	}
 	return at, nil
 }
+
+func (c *indexCursor) expect([]int) {}
 
 func (c *indexCursor) fingerprint(begin, end int) (Fingerprint, error) {
 	return c.ix.Fingerprint(begin, end)

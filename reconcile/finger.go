@@ -155,6 +155,8 @@ func (c *treeCursor) seek(_ int, b *Bound) (int, error) {
 	return c.search.seek(b), nil
 }
 
+func (c *treeCursor) expect([]int) {}
+
 // smallRange is the size up to which a range is summed up item by item.
 const smallRange = 64
 

@@ -13,18 +13,22 @@ func (s *engine) split(begin, end int, upper *Bound, opening bool) error {
 		_, err := s.list(begin, end, upper, n)
 		return err
 	}
+	edges := s.edges[:parts]
 	each, more := n/parts, n%parts
 	edge := begin // of the regular cut; a jittered one lies near it
-	for i := range parts {
+	for i := range edges {
 		edge += each
 		if i < more {
 			edge++
 		}
-		next := edge
-		if s.plan.jitter && next < end {
+		edges[i] = edge
+		if s.plan.jitter && edge < end {
 			spread := each / jitterPart
-			next += s.jitter.below(2*spread+1) - spread
+			edges[i] += s.jitter.below(2*spread+1) - spread
 		}
+	}
+	s.cur.expect(edges[:parts-1])
+	for _, next := range edges {
 		fp, err := s.cur.fingerprint(begin, next)
 		if err != nil {
 			return err

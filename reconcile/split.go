@@ -63,6 +63,8 @@ const (
 	// and yet larger than the ranges which the next split makes.
 	jitterPart = 16
 
+	maxParts = 64 // of any split
+
 	// maxRange is the most that a fingerprint takes on the wire: a split of
 	// a whole plan must fit into the least frame.
 	maxRange = maxVarint + 1 + 32 + 1 + 16

@@ -65,6 +65,20 @@ func (s *Sum) addItems(items []Item) {
 	*s = Sum{a, b, c, d}
 }
 
+// subItems takes the IDs of items away.
+func (s *Sum) subItems(items []Item) {
+	a, b, c, d := s[0], s[1], s[2], s[3]
+	for i := range items {
+		id := &items[i].ID
+		var borrow uint64
+		a, borrow = bits.Sub64(a, binary.LittleEndian.Uint64(id[0:]), 0)
+		b, borrow = bits.Sub64(b, binary.LittleEndian.Uint64(id[8:]), borrow)
+		c, borrow = bits.Sub64(c, binary.LittleEndian.Uint64(id[16:]), borrow)
+		d, _ = bits.Sub64(d, binary.LittleEndian.Uint64(id[24:]), borrow)
+	}
+	*s = Sum{a, b, c, d}
+}
+
 func sumOf(id *ID) Sum {
 	return Sum{
 		binary.LittleEndian.Uint64(id[0:]),

@@ -17,11 +17,11 @@ func (e *DuplicateError) Error() string {
 	return fmt.Sprintf("reconcile: duplicate item %x at time %d", e.Item.ID, e.Item.Time)
 }
 
-// sumEvery is the distance between the prefix sums a Vector keeps: 2 bytes
-// per item, and at most 15 additions to reach any position.
-const sumEvery = 16
+// sumEvery is the distance between the prefix sums a Vector keeps: 4 bytes
+// per item, and at most 4 additions to reach any position.
+const sumEvery = 8
 
-// Vector is a sealed Index: 42 bytes per item, and any fingerprint in
+// Vector is a sealed Index: 44 bytes per item, and any fingerprint in
 // constant time. It is safe for concurrent use.
 type Vector struct {
 	items []Item
@@ -85,11 +85,20 @@ func (v *Vector) Sum(begin, end int) (Sum, error) {
 	return sum, nil
 }
 
+// sumTo is the sum of items[:end], from the nearest sum that is kept.
 func (v *Vector) sumTo(end int) Sum {
-	sum := v.sums[end/sumEvery]
-	sum.addItems(v.items[end-end%sumEvery : end])
+	k := nearestSum(end, len(v.sums))
+	sum := v.sums[k]
+	if at := k * sumEvery; at <= end {
+		sum.addItems(v.items[at:end])
+	} else {
+		sum.subItems(v.items[end:at])
+	}
 	return sum
 }
+
+// nearestSum is which of n sums is nearest to position i.
+func nearestSum(i, n int) int { return min((i+sumEvery/2)/sumEvery, n-1) }
 
 // Items yields the items at [begin, end).
 func (v *Vector) Items(begin, end int) iter.Seq2[Item, error] {

@@ -232,6 +232,13 @@ func (r *reader) bound() error {
 	if n > 0 && time == Infinity {
 		return r.fail(at, ErrPrefix, "%d bytes at infinity", n)
 	}
+	if n == 0 && time != b.Time { // as most are
+		if b.Len > 0 {
+			b.Prefix, b.Len = ID{}, 0
+		}
+		b.Time = time
+		return nil
+	}
 	prefix, err := r.bytes(int(n), "prefix")
 	if err != nil {
 		return err
@@ -328,7 +335,15 @@ func (r *reader) repeated() *ID {
 	return nil
 }
 
-func (r *reader) varint(what string) (v uint64, err error) {
+func (r *reader) varint(what string) (uint64, error) {
+	if r.at < len(r.msg) && r.msg[r.at] < 0x80 {
+		r.at++
+		return uint64(r.msg[r.at-1]), nil
+	}
+	return r.longVarint(what)
+}
+
+func (r *reader) longVarint(what string) (v uint64, err error) {
 	for i, b := range r.msg[r.at:] {
 		if i == 0 && b == 0x80 {
 			return 0, r.fail(r.at, ErrVarint, "%s begins with a zero digit", what)
