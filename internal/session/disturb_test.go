@@ -46,6 +46,16 @@ func TestACutAtAnyMessageLosesNothing(t *testing.T) {
 	w := newWorld()
 	frames, root := undisturbed(t, w)
 	inA, inB := scene(w)
+	union := w.store(slices.Concat(inA, inB)...)
+	lacks := func(d *testStore) (n int) {
+		for id, r := range union.data {
+			if _, ok := d.data[id]; r.Data() && !ok {
+				n++
+			}
+		}
+		return n
+	}
+	compared := 0
 	missing := 2 + 51 + 1 // control and data that have to cross, sweeps aside, and one more of each
 	for n := range frames {
 		a, b := w.store(inA...), w.store(inB...)
@@ -62,6 +72,19 @@ func TestACutAtAnyMessageLosesNothing(t *testing.T) {
 				t.Errorf("cut at %d: %s: %v", n, d.name, d.fail.Err)
 			}
 		}
+		// What a side says is missing is what it lacks; what it sent may not
+		// have come.
+		for _, d := range []struct{ self, other *side }{{p.a, p.b}, {p.b, p.a}} {
+			if d.self.fail == nil || !d.self.fail.Report.Compared {
+				continue
+			}
+			compared++
+			r := d.self.fail.Report
+			if r.Missing != lacks(d.self.store) || r.Surplus < lacks(d.other.store) {
+				t.Errorf("cut at %d: %s says that %d are missing and %d too many, of %d and %d", n, d.self.name,
+					r.Missing, r.Surplus, lacks(d.self.store), lacks(d.other.store))
+			}
+		}
 		if p.a.done == nil && len(a.state.Sweeps()) > 1 {
 			t.Errorf("cut at %d: sweeps were applied by the initiator", n)
 		}
@@ -75,6 +98,12 @@ func TestACutAtAnyMessageLosesNothing(t *testing.T) {
 		if total := first + second.RecordsIn + second.RecordsOut; total > missing+2*2 {
 			t.Errorf("cut at %d: %d records crossed in two sessions, %d differ", n, total, missing)
 		}
+		if r := second; !r.Compared || r.Missing+r.Surplus != 0 {
+			t.Errorf("cut at %d: done, and compared %v, missing %d, surplus %d", n, r.Compared, r.Missing, r.Surplus)
+		}
+	}
+	if compared == 0 {
+		t.Error("no cut session had compared anything")
 	}
 }
 

@@ -71,6 +71,10 @@ func (s *Session) begin(next step) {
 		if s.initiator && s.chooseBulk() {
 			return
 		}
+		if base := uint64(s.shared()); !s.initiator && s.mine.count == base && s.theirs.count > base {
+			// Everything will come: the initiator counts the same.
+			s.diff = difference{known: true, dueIn: int(min(s.theirs.count-base, 1<<31))}
+		}
 	}
 	if err == nil && s.initiator {
 		x.have, x.need = map[record.ID]struct{}{}, map[record.ID]struct{}{}
@@ -91,12 +95,16 @@ func (s *Session) chooseBulk() bool {
 	switch base := uint64(s.shared()); base {
 	case s.mine.count:
 		s.x.pulling, s.x.pulled = true, true
-		s.report.DueIn += int(min(s.theirs.count, 1<<31) - min(base, s.theirs.count, 1<<31))
+		due := int(min(s.theirs.count, 1<<31) - min(base, s.theirs.count, 1<<31))
+		s.report.DueIn += due
+		s.diff = difference{known: true, dueIn: due}
 		s.send([]byte{byte(BulkFrame)})
 		s.report.Rounds++
 	case s.theirs.count:
 		s.x.pushing = true
-		s.report.DueOut += s.x.set.index().Len() - int(base)
+		due := s.x.set.index().Len() - int(base)
+		s.report.DueOut += due
+		s.diff = difference{known: true, dueOut: due}
 	default:
 		return false
 	}
@@ -233,6 +241,7 @@ func (s *Session) dataFrame() {
 			x.gone = append(x.gone, id)
 			x.removed = append(x.removed, id)
 			s.report.GoneOut++
+			s.diff.dueOut--
 			continue
 		case err != nil:
 			s.fail(err, false)
@@ -242,6 +251,9 @@ func (s *Session) dataFrame() {
 		}
 		x.stream = s.enc.append(x.stream, &r.Record)
 		s.report.RecordsOut++
+		if s.step == stepData {
+			s.diff.out++
+		}
 		s.report.RecordBytesOut += int64(len(r.Bytes))
 	}
 	n := min(len(x.stream), body)

@@ -142,7 +142,9 @@ func (s *Session) request(t FrameType, body []byte) {
 	case t == BulkFrame && s.step == stepData && len(body) == 0 && x.queries == 0 && x.served == 0 && !x.endDue:
 		x.pushing, x.endDue = true, true
 		s.report.Method = Bulk
-		s.report.DueOut += x.set.index().Len() - s.shared()
+		due := x.set.index().Len() - s.shared()
+		s.report.DueOut += due
+		s.diff = difference{known: true, dueOut: due}
 		s.report.Rounds++
 	default:
 		s.unexpected(t, s.where())
@@ -213,6 +215,9 @@ func (s *Session) compare(body []byte) {
 		x.idle = 0
 	}
 	x.query = next
+	if s.step == stepData {
+		s.diff.dueIn, s.diff.dueOut, s.diff.known = len(x.need), len(x.have), next == nil
+	}
 	switch {
 	case uint64(len(x.need)) > s.theirs.count:
 		s.fail(&LimitError{What: "records of the peer, by its own count", Limit: s.theirs.count}, true)
@@ -307,6 +312,7 @@ func (s *Session) died(body []byte) {
 		}
 	}
 	s.report.Gone += len(ids)
+	s.diff.dueIn -= len(ids)
 	if uint64(s.report.Gone) > s.theirs.count {
 		s.fail(&LimitError{What: "records of the peer, by its own count", Limit: s.theirs.count}, true)
 	}

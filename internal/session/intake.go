@@ -186,6 +186,9 @@ func (s *Session) takeData(r *record.Verified) {
 }
 
 func (s *Session) save(r *record.Verified) {
+	if r.Data() {
+		s.diff.in++
+	}
 	s.in.good = append(s.in.good, r)
 	s.in.bytes += len(r.Bytes)
 }

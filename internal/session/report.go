@@ -29,6 +29,13 @@ type Report struct {
 	DataBytesIn           int64 // as they crossed: framing of records and records
 	DataBytesOut          int64
 
+	// Compared says that the two sets of data are known to differ by nothing
+	// but Missing, what the peer has and has not arrived, and Surplus, what is
+	// here and the peer lacks. While the session runs, what was sent counts as
+	// there; in a Fail it does not, because nobody knows how much of it came.
+	Compared         bool
+	Missing, Surplus int
+
 	Held     int // received, and not authorised by what is known here
 	Unwanted int // received, and held here already or not asked for
 	Gone     int // wanted, and dead at the peer meanwhile: run the session again

@@ -83,6 +83,7 @@ type Session struct {
 	room    int // bytes that may be output before Drained
 	out     []Output
 	report  Report
+	diff    difference
 	started time.Time
 	now     time.Time
 }
@@ -143,7 +144,25 @@ func (s *Session) Report() Report {
 	}
 	r.Root, r.Count = s.mine.root, s.mine.count
 	r.Version = s.view.Version()
+	s.diff.report(&r, s.step == stepFail)
 	return r
+}
+
+// difference is what is known of how the data of both sides differ.
+type difference struct {
+	known         bool
+	dueIn, dueOut int // records that one side has and the other lacked
+	in, out       int // of those, the ones that came and were sent
+}
+
+func (d *difference) report(r *Report, failed bool) {
+	if r.Compared = d.known; !d.known {
+		return
+	}
+	r.Missing, r.Surplus = max(0, d.dueIn-d.in), max(0, d.dueOut)
+	if !failed {
+		r.Surplus = max(0, d.dueOut-d.out)
+	}
 }
 
 func (s *Session) start() {
@@ -254,6 +273,7 @@ func (s *Session) settle() {
 	case s.mine.agrees(s.theirs):
 		s.apply()
 	case s.step == stepData:
+		s.diff.known = false // what was found did not make them equal
 		s.fail(&RootsDifferError{
 			Ours: s.mine.root, Theirs: s.theirs.root,
 			OurCount: s.mine.count, TheirCount: s.theirs.count,
@@ -288,6 +308,7 @@ func (s *Session) apply() {
 	if s.report.Method == "" {
 		s.report.Method = Equal
 	}
+	s.diff = difference{known: s.report.Gone == 0}
 	if s.report.Gone > 0 {
 		s.finish()
 		return
