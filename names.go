@@ -134,7 +134,7 @@ func (r *Replica) Petname(device record.Key) string {
 func (r *Replica) Forget(ctx context.Context, device record.Key) error {
 	facts := []string{petnameFact(device), addrFact(device)}
 	for _, s := range r.all() {
-		facts = append(facts, agreedFact(s.ID(), device))
+		facts = append(facts, agreedFact(s.ID(), device), partedFact(s.ID(), device))
 	}
 	for _, fact := range facts {
 		if err := r.store.SetFact(ctx, fact, nil); err != nil {
@@ -147,6 +147,7 @@ func (r *Replica) Forget(ctx context.Context, device record.Key) error {
 		p.mu.Lock()
 		clear(p.agreed)
 		clear(p.failed)
+		clear(p.parted)
 		p.mu.Unlock()
 	}
 	return nil

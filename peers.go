@@ -30,6 +30,7 @@ type peer struct {
 
 	mu      sync.Mutex // guards all below
 	agreed  map[record.SpaceID]agreement
+	parted  map[record.SpaceID]parted
 	failed  map[record.SpaceID]failure // the last session there that did not end well, if none has since
 	blocked time.Time                  // no sessions before this: the peer sent what is wrong for everyone
 	charges int
@@ -133,6 +134,7 @@ func (r *Replica) peerLocked(device record.Key) *peer {
 		p = &peer{
 			device:  device,
 			agreed:  map[record.SpaceID]agreement{},
+			parted:  map[record.SpaceID]parted{},
 			failed:  map[record.SpaceID]failure{},
 			syncing: map[record.SpaceID]int{},
 			serving: map[record.SpaceID]int{},
@@ -317,7 +319,7 @@ const (
 // ended notes how a session with a peer went.
 func (s *Space) ended(p *peer, report Report, charge bool, err error) {
 	r := s.replica
-	version := s.versionOf(report, err)
+	version, same := s.versionOf(report)
 	p.mu.Lock()
 	if charge {
 		if p.charges++; p.charges >= chargesAllowed {
@@ -332,9 +334,17 @@ func (s *Space) ended(p *peer, report Report, charge bool, err error) {
 	case s.rows.Dropped(): // nothing is kept of it
 	case err != nil:
 		p.failed[s.ID()] = failure{err: event.Err, at: time.Now()}
+		if told, ok := partedBy(event.Err, report, version); ok {
+			p.parted[s.ID()] = told
+		}
 	default:
 		delete(p.failed, s.ID())
-		p.agreed[s.ID()] = agreement{Root: report.Root, Count: report.Count, At: time.Now(), Report: report, Version: version}
+		delete(p.parted, s.ID())
+		agreed := agreement{Root: report.Root, Count: report.Count, At: time.Now(), Report: report}
+		if same {
+			agreed.Version = version
+		}
+		p.agreed[s.ID()] = agreed
 	}
 	p.mu.Unlock()
 	if charge {
@@ -343,29 +353,24 @@ func (s *Space) ended(p *peer, report Report, charge bool, err error) {
 	r.options.OnEvent(event)
 }
 
-// versionOf is the version at which this store holds what a session agreed
-// on, if it holds that now.
-func (s *Space) versionOf(report Report, failed error) uint64 {
-	if failed != nil {
-		return 0
-	}
+// versionOf is the present version of this store, and whether it holds what a
+// session agreed on.
+func (s *Space) versionOf(report Report) (version uint64, same bool) {
 	view, err := s.rows.Snapshot()
 	if err != nil {
-		return 0
+		return 0, false
 	}
 	defer view.Close()
-	if root, err := view.Root(); err != nil || root != report.Root {
-		return 0
-	}
-	return view.Version()
+	root, err := view.Root()
+	return view.Version(), err == nil && root == report.Root
 }
 
 // upTo is a version of this store up to which the peer held everything that
 // is still here.
 func (a agreement) upTo() uint64 { return max(a.Version, a.Report.Version) }
 
-// saveAgreements keeps what was last agreed on with whom, so that status can
-// tell after a restart. They are facts of the past and never stand for a
+// saveAgreements keeps what was last agreed on with whom, and what sessions
+// have told that failed since, so that status can tell after a restart. They are facts of the past and never stand for a
 // comparison: a peer counts as in sync only while the root is the same.
 func (r *Replica) saveAgreements(ctx context.Context) error {
 	r.mu.Lock()
@@ -375,19 +380,24 @@ func (r *Replica) saveAgreements(ctx context.Context) error {
 	}
 	r.mu.Unlock()
 	var errs []error
+	keep := func(key string, value any) {
+		b, err := json.Marshal(value)
+		if err == nil {
+			err = r.store.SetFact(ctx, key, b)
+		}
+		errs = append(errs, err)
+	}
 	for _, p := range peers {
 		p.mu.Lock()
-		agreed := maps.Clone(p.agreed)
+		agreed, told := maps.Clone(p.agreed), maps.Clone(p.parted)
 		p.mu.Unlock()
 		for id, a := range agreed {
-			if a.stored {
-				continue
+			if !a.stored {
+				keep(agreedFact(id, p.device), a)
 			}
-			b, err := json.Marshal(a)
-			if err == nil {
-				err = r.store.SetFact(ctx, agreedFact(id, p.device), b)
-			}
-			errs = append(errs, err)
+		}
+		for id, t := range told { // an older one is not asked for again
+			keep(partedFact(id, p.device), t)
 		}
 	}
 	return errors.Join(errs...)

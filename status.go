@@ -14,31 +14,38 @@ import (
 type State string
 
 const (
-	InSync  State = "in_sync" // the last session ended well, with the root that is held now
-	Syncing State = "syncing" // a session is going on
-	Ahead   State = "ahead"   // this replica has changed since both agreed
-	Unknown State = "unknown" // never compared, or the last session failed: Reason says why
-	Offline State = "offline" // not connected
-	Blocked State = "blocked" // no session can succeed; Reason says why
+	InSync       State = "in_sync"      // the last session ended well, with the root that is held now
+	Syncing      State = "syncing"      // a session is going on
+	Behind       State = "behind"       // the peer was found to have what has not arrived
+	Ahead        State = "ahead"        // this replica has what the peer is not known to hold
+	Diverged     State = "diverged"     // both; or a session ended with different roots, as Reason says then
+	Blocked      State = "blocked"      // no session can succeed; Reason says why
+	Incompatible State = "incompatible" // it speaks another version
+	Offline      State = "offline"      // not connected
+	Unknown      State = "unknown"      // never compared, or the last session failed: Reason says why
 )
 
 // PeerStatus is a member's device as seen from here.
 type PeerStatus struct {
-	Device    record.Key
-	Label     string // what the device is called in the space: show it quoted
-	Petname   string // this replica's own name for it
-	Role      record.Role
-	State     State
-	Reason    string // of Offline and Blocked
-	Addr      string // of the connection; empty if there is none
-	Transport string // of the connection: "quic", "tcp"
-	RTT       time.Duration
-	Inbound   bool // the peer dialled us
-	AgreedAt  time.Time
-	AgreedOn  Root
-	Last      Report // the last session that ended well
-	LastError string
-	FailedAt  time.Time
+	Device  record.Key
+	Label   string // what the device is called in the space: show it quoted
+	Petname string // this replica's own name for it
+	Role    record.Role
+	State   State
+	Reason  string // of a state that is not as it should be
+	// Missing counts the records that the peer was found to have and that have
+	// not arrived; Surplus those held here that it is not known to hold, with
+	// what entered since it was last compared. nil: not known.
+	Missing, Surplus *uint64
+	Addr             string // of the connection; empty if there is none
+	Transport        string // of the connection: "quic", "tcp"
+	RTT              time.Duration
+	Inbound          bool // the peer dialled us
+	AgreedAt         time.Time
+	AgreedOn         Root
+	Last             Report // the last session that ended well
+	LastError        string
+	FailedAt         time.Time
 }
 
 // SpaceStatus is what this replica holds of a space and how it stands to
@@ -119,55 +126,15 @@ func (s *Space) Status(ctx context.Context) (SpaceStatus, error) {
 	}
 	called := labels(state)
 	for device, role := range readers {
-		p := s.peerStatus(device, role, Root(root))
+		p, err := s.peerStatus(view, device, role, Root(root))
+		if err != nil {
+			return SpaceStatus{}, err
+		}
 		p.Label, p.Petname = called[device], s.replica.Petname(device)
 		out.Peers = append(out.Peers, p)
 	}
 	slices.SortFunc(out.Peers, func(a, b PeerStatus) int { return a.Device.Compare(b.Device) })
 	return out, nil
-}
-
-func (s *Space) peerStatus(device record.Key, role record.Role, root Root) PeerStatus {
-	r := s.replica
-	p := r.peer(device)
-	info, connected := r.connection(device)
-	before, known := r.storedAgreement(s.ID(), device)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	last, compared := p.agreed[s.ID()]
-	if !compared && known {
-		last = before
-	}
-	out := PeerStatus{
-		Device:    device,
-		Role:      role,
-		Addr:      info.Addr,
-		Inbound:   info.Inbound,
-		Transport: string(info.Transport),
-		RTT:       info.RTT,
-		AgreedAt:  last.At,
-		AgreedOn:  last.Root,
-		Last:      last.Report,
-	}
-	failed := p.failed[s.ID()]
-	if failed.err != nil {
-		out.LastError, out.FailedAt = failed.err.Error(), failed.at
-	}
-	switch {
-	case time.Now().Before(p.blocked):
-		out.State, out.Reason = Blocked, "it sent what is wrong for everyone: "+out.LastError
-	case p.syncing[s.ID()] > 0:
-		out.State = Syncing
-	case !connected:
-		out.State, out.Reason = Offline, whyFailed(failed.err)
-	case !compared, failed.err != nil:
-		out.State, out.Reason = Unknown, whyFailed(failed.err)
-	case last.Root == root:
-		out.State = InSync
-	default:
-		out.State = Ahead
-	}
-	return out
 }
 
 // VerifyReport is what Verify found: nothing wrong if Findings is empty.

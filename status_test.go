@@ -89,7 +89,7 @@ func TestDifferingRootsAreNotInSyncUntilTheNextGoodSession(t *testing.T) {
 	b := w.join(s, rb, InviteOptions{})
 	w.eventually(func() bool { return w.seen(s).State == InSync })
 	s.ended(s.replica.peer(rb.Device()), Report{}, false, &RootsDifferError{})
-	if p := w.seen(s); p.State != Unknown || p.LastError == "" {
+	if p := w.seen(s); p.State != Diverged || p.LastError == "" || p.Missing != nil || p.Surplus != nil {
 		t.Errorf("after differing roots: %s, %q", p.State, p.LastError)
 	}
 	w.sync(s, b)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"anabranch/internal/mesh"
@@ -208,6 +209,9 @@ type conversation struct {
 	session *session.Session
 	views   views
 
+	told time.Time              // when live was last written
+	live atomic.Pointer[Report] // of the session so far
+
 	results chan session.Input // cap 2: from workers, of which there are at most two
 	send    chan []byte        // to the writer
 	sent    chan error         // from the writer, one for each frame
@@ -307,7 +311,10 @@ func (c *conversation) run(ctx context.Context, first []byte) (Report, bool, err
 		c.perform(c.session.Step(time.Now(), session.Frame{Bytes: first}))
 	}
 	for c.done == nil && c.fail == nil {
-		c.perform(c.session.Step(time.Now(), c.next(arrivals)))
+		in := c.next(arrivals)
+		now := time.Now()
+		c.perform(c.session.Step(now, in))
+		c.tell(now)
 	}
 	c.workers.Wait()
 	if c.done != nil {

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -117,9 +116,6 @@ func (a *app) status(ctx context.Context, r *anabranch.Replica, s *anabranch.Spa
 		return err
 	}
 	at := standing{SpaceStatus: st, device: r.Device(), members: len(st.Peers), now: time.Now()}
-	for i, p := range at.Peers {
-		at.Peers[i] = refined(p, failureOf(r, p))
-	}
 	best := record.Role(0)
 	for _, m := range members {
 		if m.Self && !m.Revoked {
@@ -176,15 +172,14 @@ func (st standing) json() statusJSON {
 			State:     string(p.State),
 			AgreedAt:  orNull(stamp(p.AgreedAt)),
 			Path:      orNull(p.Addr),
+			Missing:   p.Missing,
+			Surplus:   p.Surplus,
 			Reason:    orNull(plainText(p.Reason)),
 			LastError: plainText(p.LastError),
 			FailedAt:  stamp(p.FailedAt),
 		}
 		if !p.AgreedAt.IsZero() {
 			view.Root = orNull(p.AgreedOn.String())
-		}
-		if p.State == anabranch.InSync {
-			view.Missing, view.Surplus = new(uint64), new(uint64)
 		}
 		out.Peers = append(out.Peers, view)
 	}
@@ -197,26 +192,6 @@ func orNull(text string) *string {
 		return nil
 	}
 	return &text
-}
-
-// States of a peer that the last failure tells.
-const (
-	diverged     anabranch.State = "diverged"
-	incompatible anabranch.State = "incompatible"
-)
-
-// refined is a peer's state with what its last failure says of it.
-func refined(p anabranch.PeerStatus, failure error) anabranch.PeerStatus {
-	var differ *anabranch.RootsDifferError
-	switch {
-	case p.State == anabranch.InSync || p.State == anabranch.Syncing || p.State == anabranch.Blocked:
-	case errors.Is(failure, anabranch.ErrIncompatible):
-		p.State, p.Reason = incompatible, "it speaks another version"
-	case errors.As(failure, &differ):
-		p.State = diverged
-		p.Reason = fmt.Sprintf("the last session ended with %s here and %d there", records(differ.OurCount), differ.TheirCount)
-	}
-	return p
 }
 
 func (st standing) lines() []string {
@@ -261,26 +236,35 @@ func (st standing) lines() []string {
 
 // stateWords spell the states of a peer; JSON has the states themselves.
 var stateWords = map[anabranch.State]string{
-	anabranch.InSync:  "in sync",
-	anabranch.Syncing: "syncing",
-	anabranch.Ahead:   "this device is ahead",
-	anabranch.Unknown: "not compared yet",
-	anabranch.Offline: "offline",
-	anabranch.Blocked: "blocked",
-	diverged:          "roots differ",
-	incompatible:      "incompatible",
+	anabranch.InSync:       "in sync",
+	anabranch.Syncing:      "syncing",
+	anabranch.Behind:       "this device is behind",
+	anabranch.Ahead:        "this device is ahead",
+	anabranch.Diverged:     "both have what the other lacks",
+	anabranch.Blocked:      "blocked",
+	anabranch.Incompatible: "incompatible",
+	anabranch.Offline:      "offline",
+	anabranch.Unknown:      "not known to be in sync",
 }
 
 // peer says how another device stands to this one.
 func (st standing) peer(p anabranch.PeerStatus) string {
 	out := stateWords[p.State]
-	if out == "" {
+	switch {
+	case p.State == anabranch.Unknown && p.AgreedAt.IsZero() && p.LastError == "":
+		out = "not compared yet"
+	case p.State == anabranch.Diverged && p.Missing == nil:
+		out = "roots differ"
+	case out == "":
 		out = string(p.State)
 	}
 	if p.Reason != "" {
 		out += " (" + plainText(p.Reason) + ")"
 	}
+	out += differing(p)
 	switch {
+	case p.AgreedAt.IsZero() && p.State == anabranch.Syncing:
+		return out
 	case p.AgreedAt.IsZero():
 		return out + "; no comparison with it is known"
 	case p.AgreedOn == st.Root:
@@ -289,15 +273,30 @@ func (st standing) peer(p anabranch.PeerStatus) string {
 	return out + fmt.Sprintf("; held the same root %s, %s, and something has changed here since", ago(p.AgreedAt, st.now), short(p.AgreedOn))
 }
 
+// differing is what is known to be missing on either side.
+func differing(p anabranch.PeerStatus) string {
+	switch {
+	case p.State == anabranch.InSync:
+		return ""
+	case p.Missing != nil && p.Surplus != nil:
+		return fmt.Sprintf("; %s missing here, %d there", records(*p.Missing), *p.Surplus)
+	case p.Surplus != nil && *p.Surplus > 0:
+		return fmt.Sprintf("; %s here that it is not known to hold", records(*p.Surplus))
+	}
+	return ""
+}
+
 // verdict is the whole in one line. It never rounds up.
 func (st standing) verdict() string {
-	var same, agreed int
+	var same, agreed, syncing int
 	var blocked []string
 	for _, p := range st.Peers {
 		switch {
 		case p.State == anabranch.InSync:
 			same++
-		case p.State == anabranch.Blocked:
+		case p.State == anabranch.Syncing:
+			syncing++
+		case p.State == anabranch.Blocked || p.State == anabranch.Incompatible:
 			blocked = append(blocked, short(p.Device))
 		case !p.AgreedAt.IsZero() && p.AgreedOn == st.Root:
 			agreed++
@@ -311,6 +310,8 @@ func (st standing) verdict() string {
 		return `This is the only copy: no other device is a member yet. "anabranch invite" makes a ticket.`
 	case len(blocked) > 0:
 		return "Something is wrong with " + strings.Join(blocked, ", ") + ": see above."
+	case syncing > 0:
+		return fmt.Sprintf("Syncing with %s; in sync with %d of %s.", devices(syncing), same, count(n, "other device", "other devices"))
 	case same == n:
 		return fmt.Sprintf("In sync with %s.", all(n))
 	case agreed+same == n:

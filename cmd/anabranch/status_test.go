@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -71,34 +70,33 @@ func TestStatusShowsWhatIsOdd(t *testing.T) {
 	}
 }
 
-// TestTheLastFailureRefinesAState: what is not known is null, and differing
-// roots are never "ahead".
-func TestTheLastFailureRefinesAState(t *testing.T) {
-	differ := &anabranch.RootsDifferError{OurCount: 3, TheirCount: 4}
+// TestWhatIsNotKnownIsNull: counts that are not known are null in JSON, and
+// not said in words.
+func TestWhatIsNotKnownIsNull(t *testing.T) {
+	zero, three, seven := uint64(0), uint64(3), uint64(7)
 	for _, c := range []struct {
-		state   anabranch.State
-		failure error
-		want    anabranch.State
+		state            anabranch.State
+		missing, surplus *uint64
+		words            string
 	}{
-		{anabranch.Ahead, nil, anabranch.Ahead},
-		{anabranch.Unknown, fmt.Errorf("sync: %w", differ), diverged},
-		{anabranch.Offline, fmt.Errorf("sync: %w", anabranch.ErrIncompatible), incompatible},
-		{anabranch.Offline, anabranch.ErrUnreachable, anabranch.Offline},
-		{anabranch.InSync, differ, anabranch.InSync},
-		{anabranch.Syncing, differ, anabranch.Syncing},
-		{anabranch.Blocked, differ, anabranch.Blocked},
+		{anabranch.InSync, &zero, &zero, "in sync; no comparison with it is known"},
+		{anabranch.Syncing, nil, nil, "syncing"},
+		{anabranch.Syncing, &seven, &zero, "syncing; 7 records missing here, 0 there"},
+		{anabranch.Behind, &three, &zero, "this device is behind; 3 records missing here, 0 there; no comparison with it is known"},
+		{anabranch.Diverged, &three, &seven, "both have what the other lacks; 3 records missing here, 7 there; no comparison with it is known"},
+		{anabranch.Diverged, nil, nil, "roots differ; no comparison with it is known"},
+		{anabranch.Offline, nil, &three, "offline; 3 records here that it is not known to hold; no comparison with it is known"},
+		{anabranch.Unknown, nil, nil, "not compared yet; no comparison with it is known"},
+		{anabranch.Incompatible, nil, nil, "incompatible; no comparison with it is known"},
 	} {
-		p := refined(anabranch.PeerStatus{State: c.state}, c.failure)
-		if p.State != c.want {
-			t.Errorf("%s after %v is %s, want %s", c.state, c.failure, p.State, c.want)
-		}
+		p := anabranch.PeerStatus{State: c.state, Missing: c.missing, Surplus: c.surplus}
 		st := standing{SpaceStatus: anabranch.SpaceStatus{Peers: []anabranch.PeerStatus{p}}}
 		out := st.json().Peers[0]
-		if known := out.Missing != nil && out.Surplus != nil; known != (c.want == anabranch.InSync) {
-			t.Errorf("%s: missing %v, surplus %v", c.want, out.Missing, out.Surplus)
+		if out.Missing != c.missing || out.Surplus != c.surplus || out.State != string(c.state) {
+			t.Errorf("%s: %+v", c.state, out)
 		}
-		if c.want == diverged && (out.Reason == nil || !strings.Contains(*out.Reason, "3 records here and 4 there")) {
-			t.Errorf("%+v", out)
+		if got := st.peer(p); got != c.words {
+			t.Errorf("%s reads %q, want %q", c.state, got, c.words)
 		}
 	}
 }
