@@ -42,7 +42,15 @@ func (s *Store) Backup(ctx context.Context, dir string, progress func(rows uint6
 	done := make(chan error, 1)
 	go func() {
 		defer from.release()
-		done <- copyRows(ctx, from, to, progress)
+		keep, err := s.blobs.holdAll(from)
+		if err == nil {
+			err = copyRows(ctx, from, to, progress)
+		}
+		if err == nil {
+			err = s.blobs.backup(ctx, from, dir)
+		}
+		keep()
+		done <- err
 	}()
 	select {
 	case err = <-done:

@@ -16,7 +16,7 @@ var ErrDropped = errors.New("store: the space was dropped")
 type span struct{ lo, hi []byte }
 
 // shared are the tables whose keys do not begin with the number of a space.
-var shared = []byte{tableFact, tableMeta, tableSpace, tableAuthor}
+var shared = []byte{tableFact, tableMeta, tableSpace, tableAuthor, tableBlob, tableBlobValue}
 
 // Drop forgets a space, a usable one or not: its members, held records,
 // trash, lanes and its genesis, and in the same batch whatever facts are

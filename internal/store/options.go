@@ -87,6 +87,9 @@ type Options struct {
 	// OwnAuthors are keys whose records are never evicted while held.
 	// KeepAuthor adds to them, and so does every Write, Issue and Sweep.
 	OwnAuthors []record.Key
+	// BlobBytes bounds the content of blobs on this disk, whole or begun, all
+	// spaces together; 0: no bound. See ErrQuota.
+	BlobBytes int64
 	// ReserveBytes is the space on the disk that writes leave free, since
 	// compactions need it: below, whatever adds records is refused with
 	// ErrFull. Default 64 MiB; negative asks for none.
@@ -102,6 +105,7 @@ type Options struct {
 	// Logger defaults to discarding.
 	Logger *slog.Logger
 
+	smallBlob  int           // bytes of content that is still kept in a row; default defaultSmallBlob
 	noSync     bool          // the control of the power-cut test: it must lose
 	slice      int           // records moved in one batch; default removeSlice
 	departures int           // kept in the log; default departureRows
@@ -122,6 +126,12 @@ func (o Options) validate() (Options, error) {
 	}
 	if o.TrashBytes < 0 {
 		wrong = append(wrong, fmt.Errorf("store: TrashBytes is %d", o.TrashBytes))
+	}
+	if o.BlobBytes < 0 {
+		wrong = append(wrong, fmt.Errorf("store: BlobBytes is %d", o.BlobBytes))
+	}
+	if o.smallBlob == 0 {
+		o.smallBlob = defaultSmallBlob
 	}
 	if o.CacheBytes < 0 {
 		wrong = append(wrong, fmt.Errorf("store: CacheBytes is %d", o.CacheBytes))

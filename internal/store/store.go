@@ -27,6 +27,7 @@ type Store struct {
 	id       [16]byte
 	stranger record.ID // random: stands for the ID of a record that is not signed yet
 	lease    *lease    // nil: none; used by the committer only
+	blobs    *blobs
 
 	requests chan *request  // full means writers wait
 	lost     error          // a batch that did not become durable; nothing after it does
@@ -169,6 +170,9 @@ func (s *Store) load() error {
 	if err != nil {
 		return err
 	}
+	if s.blobs, err = openBlobs(s); err != nil {
+		return err
+	}
 	s.view = s.share()
 	s.lease = openLease(s)
 	return s.goOn()
@@ -218,6 +222,7 @@ func (s *Store) Close() error {
 		s.closed.Store(true)
 		close(s.stop)
 		s.endTasks()
+		s.blobs.closeAll()
 		select {
 		case <-s.stopped:
 		case <-s.engine.full():

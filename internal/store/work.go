@@ -170,6 +170,7 @@ func (w *work) order(r *record.Verified) error {
 	a := w.c.author(r.Author)
 	tx.set(pathKey(s, r.Path, r.Kind, r.Time, w.version), u32(nil, a))
 	tx.set(dotKey(s, a, r.Lane, r.Seq, w.version), nil)
+	w.nameBlob(r, w.version)
 	if err := w.advance(a, r); err != nil {
 		return err
 	}
@@ -197,6 +198,7 @@ func (w *work) leave(r *record.Verified, n uint64, v Verdict) error {
 	a := w.c.author(r.Author)
 	tx.delete(pathKey(s, r.Path, r.Kind, r.Time, n))
 	tx.delete(dotKey(s, a, r.Lane, r.Seq, n))
+	w.unnameBlob(r, n)
 	if r.Kind == record.Doc {
 		return w.unpend(killKey(s, a, r.Path, r.Time, n))
 	}
