@@ -65,6 +65,7 @@ in step, until Ctrl-C. Says on standard error, a line each, what happens; with
 					return err
 				}
 				defer stop()
+				go giveBackMemory(ctx) // ends with the context, soon before this process
 				return a.narrate(ctx, r, news, &lost)
 			})
 			if ctx.Err() != nil && errors.Is(err, ctx.Err()) {

@@ -24,6 +24,7 @@ const pebbleFormat = pebble.FormatTableFormatV6
 type disk struct {
 	db    *pebble.DB
 	cache *pebble.Cache
+	rest  *rest // takes the cache's memory away while nothing is done
 	lock  *pebble.Lock
 	held  onceCloser // the lock below lock
 	latch *latch
@@ -63,6 +64,7 @@ func openOnce(dir string, o Options, full error) (*disk, error) {
 	}
 	d.lock = lock
 	d.cache = pebble.NewCache(o.CacheBytes)
+	d.rest = newRest(d.cache, o.CacheBytes)
 	options := d.options(o)
 	options.ReadOnly = full != nil
 	type opened struct {
@@ -86,10 +88,13 @@ func openOnce(dir string, o Options, full error) (*disk, error) {
 			return d, nil
 		}
 		err = openError(dir, got.err)
+		d.rest.close()
 		d.cache.Unref()
 	case <-d.latch.done:
+		d.rest.close()
 		err = d.latch.err // the opening goroutine is lost, as after any failed write
 	case <-d.latch.full():
+		d.rest.close()
 		err = fmt.Errorf("open %s: %w", dir, d.latch.shortage())
 		d.latch.giveUp() // the opening goroutine is lost too
 	}
@@ -182,6 +187,7 @@ func (d *disk) apply(batch []change, gone ...span) (durable func() error, err er
 	for _, c := range batch {
 		size += len(c.key) + len(c.value) + rowOverhead
 	}
+	d.rest.touch(size)
 	b := d.db.NewBatchWithSize(size)
 	for _, c := range batch {
 		if c.value == nil {
@@ -226,9 +232,9 @@ func (d *disk) refuse(err error) error {
 	return d.latch.failure()
 }
 
-func (d *disk) get(key []byte) ([]byte, error)  { return pebbleGet(d.db, key) }
-func (d *disk) last(lo, hi []byte) (row, error) { return pebbleLast(d.db, lo, hi) }
-func (d *disk) view() view                      { return diskView{d.db.NewSnapshot(), d.latch} }
+func (d *disk) get(key []byte) ([]byte, error)  { return d.rest.get(d.db, key) }
+func (d *disk) last(lo, hi []byte) (row, error) { return d.rest.last(d.db, lo, hi) }
+func (d *disk) view() view                      { return diskView{d.db.NewSnapshot(), d.latch, d.rest} }
 func (d *disk) failed() <-chan struct{}         { return d.latch.done }
 func (d *disk) failure() error                  { return d.latch.failure() }
 func (d *disk) full() <-chan struct{}           { return d.latch.full() }
@@ -247,13 +253,14 @@ func (d *disk) free() (uint64, bool) {
 	return u.AvailBytes, err == nil
 }
 func (d *disk) chunk(lo, hi []byte, max int) ([]row, []byte, error) {
-	return pebbleChunk(d.db, lo, hi, max)
+	return d.rest.chunk(d.db, lo, hi, max)
 }
 
 // close flushes, so that the next opening replays nothing, and gives the
 // directory back. After a failure the database is left as it is: its
 // goroutines may be blocked for ever, but none of them writes any more.
 func (d *disk) close() error {
+	d.rest.close()
 	if d.latch.failure() != nil {
 		d.held.Close()
 		return d.latch.err
@@ -290,12 +297,13 @@ func (d *disk) close() error {
 type diskView struct {
 	s     *pebble.Snapshot
 	latch *latch
+	rest  *rest
 }
 
-func (v diskView) get(key []byte) ([]byte, error)  { return pebbleGet(v.s, key) }
-func (v diskView) last(lo, hi []byte) (row, error) { return pebbleLast(v.s, lo, hi) }
+func (v diskView) get(key []byte) ([]byte, error)  { return v.rest.get(v.s, key) }
+func (v diskView) last(lo, hi []byte) (row, error) { return v.rest.last(v.s, lo, hi) }
 func (v diskView) chunk(lo, hi []byte, max int) ([]row, []byte, error) {
-	return pebbleChunk(v.s, lo, hi, max)
+	return v.rest.chunk(v.s, lo, hi, max)
 }
 func (v diskView) close() error {
 	if v.latch.failure() != nil {
@@ -359,6 +367,7 @@ func (d *disk) getMany(keys [][]byte, fn func(i int, value []byte)) error {
 	if len(keys) == 0 {
 		return nil
 	}
+	d.rest.touch(len(keys) * readCost)
 	it, err := d.db.NewIter(&pebble.IterOptions{LowerBound: keys[0], UpperBound: append(bytes.Clone(keys[len(keys)-1]), 0)})
 	if err != nil {
 		return readError(err)
