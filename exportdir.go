@@ -123,7 +123,7 @@ func (s *Space) current(ctx context.Context, view *store.Snapshot, below string,
 				yield(Document{}, named(err))
 				return
 			}
-			if !reading.Absent && !yield(Document{reading.Doc, reading.Conflicts}, nil) {
+			if !reading.Absent && !yield(Document{reading.Doc, disagreeing(reading.Doc, reading.Conflicts)}, nil) {
 				return
 			}
 		}

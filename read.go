@@ -1,6 +1,7 @@
 package anabranch
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -14,7 +15,8 @@ import (
 )
 
 // Document is what reading a path gives: the newest version, and beside it
-// the versions that nobody who wrote a newer one had seen.
+// the versions that nobody who wrote a newer one had seen, and that say
+// something else.
 type Document struct {
 	*Record
 	Conflicts []*Record
@@ -39,7 +41,16 @@ func (s *Space) Get(ctx context.Context, path string) (Document, error) {
 	if reading.Absent {
 		return Document{}, fmt.Errorf("%w: no document at %q", ErrNotFound, path)
 	}
-	return Document{Record: reading.Doc, Conflicts: reading.Conflicts}, nil
+	return Document{Record: reading.Doc, Conflicts: disagreeing(reading.Doc, reading.Conflicts)}, nil
+}
+
+// disagreeing are the versions whose content is not that of the one that is
+// read: two devices that deleted a document apart, or imported the same
+// folder, have nothing to settle.
+func disagreeing(doc *Record, others []*Record) []*Record {
+	return slices.DeleteFunc(slices.Clone(others), func(o *Record) bool {
+		return o.Deleted == doc.Deleted && o.Blob == doc.Blob && o.Expires == doc.Expires && bytes.Equal(o.Payload, doc.Payload)
+	})
 }
 
 // Record reads one member record by ID. ErrNotFound if it is not in the set.
@@ -205,7 +216,8 @@ type Conflict struct {
 }
 
 // Conflicts yields every true conflict at or below a prefix ("" is
-// everything), in path order: one writer had not seen the other's version.
+// everything), in path order: one writer had not seen the other's version,
+// and the two say different things.
 // A new Put at the path settles it. It reads every document once.
 func (s *Space) Conflicts(ctx context.Context, prefix string) iter.Seq2[Conflict, error] {
 	return func(yield func(Conflict, error) bool) {
@@ -238,10 +250,11 @@ func (s *Space) Conflicts(ctx context.Context, prefix string) iter.Seq2[Conflict
 				yield(Conflict{}, err)
 				return
 			}
-			if len(reading.Conflicts) == 0 {
+			others := disagreeing(reading.Doc, reading.Conflicts)
+			if len(others) == 0 {
 				continue
 			}
-			if !yield(Conflict{Path: v.Path, Current: reading.Doc, Others: reading.Conflicts}, nil) {
+			if !yield(Conflict{Path: v.Path, Current: reading.Doc, Others: others}, nil) {
 				return
 			}
 		}

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -59,17 +58,6 @@ func TestIdleUp(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-}
-
-// buildProgram compiles the program as its users have it, without what tests
-// bring along.
-func buildProgram(t *testing.T) string {
-	t.Helper()
-	name := filepath.Join(t.TempDir(), "anabranch")
-	if out, err := exec.Command("go", "build", "-o", name, ".").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	return name
 }
 
 func measureIdle(t *testing.T, program string) {
@@ -159,51 +147,6 @@ func fill(t *testing.T, home string, n int) {
 	if err := r.Close(); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// background is the program left running.
-type background struct {
-	cmd *exec.Cmd
-	out bytes.Buffer
-}
-
-// startUp starts "up" on a home and waits until it takes commands.
-func startUp(t *testing.T, program, home string, args ...string) *background {
-	t.Helper()
-	b := &background{cmd: exec.Command(program, append([]string{"--home", home, "up"}, args...)...)}
-	b.cmd.Env = os.Environ()
-	b.cmd.Stdout, b.cmd.Stderr = &b.out, &b.out
-	if err := b.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		b.cmd.Process.Signal(os.Interrupt)
-		if err := b.cmd.Wait(); err != nil {
-			t.Errorf("up of %s: %v: %s", home, err, b.out.String())
-		}
-	})
-	socket := socketName(home)
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		if conn, err := net.Dial("unix", socket); err == nil {
-			conn.Close()
-			return b
-		}
-		if time.Now().After(end) {
-			t.Fatalf("up of %s takes no commands", home)
-		}
-	}
-}
-
-// runProgram runs one command to its good end and returns its output.
-func runProgram(t *testing.T, program string, args ...string) string {
-	t.Helper()
-	var out, words bytes.Buffer
-	c := exec.Command(program, args...)
-	c.Stdout, c.Stderr = &out, &words
-	if err := c.Run(); err != nil {
-		t.Fatalf("%q: %v: %s%s", args, err, out.String(), words.String())
-	}
-	return out.String()
 }
 
 func loopbackUp(t *testing.T) {
