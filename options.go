@@ -10,7 +10,9 @@ import (
 	"strconv"
 	"time"
 
+	"anabranch/attest"
 	"anabranch/internal/mesh"
+	"anabranch/internal/store"
 )
 
 // DefaultPort is the port a replica listens on unless told otherwise, in UDP
@@ -92,6 +94,10 @@ type Options struct {
 
 	// host replaces the network in this package's own tests.
 	host func(key mesh.Key, gate func(mesh.Key, string) bool) (mesh.Host, error)
+
+	// answers replaces this replica's honest answers in this package's own
+	// tests: a device may say anything.
+	answers func(s *Space, q question, view *store.Snapshot) (*Attestation, []attest.Hash, []byte, error)
 }
 
 // validate fills defaults and reports every mistake at once.

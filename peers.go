@@ -351,6 +351,9 @@ func (s *Space) ended(p *peer, report Report, charge bool, err error) {
 		r.log.Warn("peer sent what is wrong for everyone", "peer", p.device, "err", err)
 	}
 	r.options.OnEvent(event)
+	if err == nil {
+		r.agreedWith(s, p.device)
+	}
 }
 
 // versionOf is the present version of this store, and whether it holds what a
@@ -438,7 +441,7 @@ func (r *Replica) admits(key mesh.Key, protocol string) bool {
 		return false
 	}
 	switch protocol {
-	case syncProtocol:
+	case syncProtocol, askProtocol:
 		return r.readers[record.Key(key)]
 	case joinProtocol:
 		return r.calling[record.Key(key)] > 0 || r.tickets.admit(record.Key(key), r.options.Clock())

@@ -28,15 +28,16 @@ type Replica struct {
 	store   *store.Store
 	host    mesh.Host // nil with NoNetwork
 
-	ctx     context.Context // ends when Close begins; goroutines of the replica only
-	cancel  context.CancelFunc
-	wg      sync.WaitGroup
-	pokes   chan struct{} // cap 1: the peers' goroutines should look again
-	lives   chan struct{} // cap maxIncoming: a token per incoming session
-	joins   chan struct{} // cap maxJoins: likewise for joins
-	joinMu  sync.Mutex    // held while a ticket is being used
-	making  sync.Mutex    // held while a space comes to be here: its name, keys and rows are one thing
-	reading sync.Mutex    // held while the member lists are read anew
+	ctx       context.Context // ends when Close begins; goroutines of the replica only
+	cancel    context.CancelFunc
+	wg        sync.WaitGroup
+	pokes     chan struct{} // cap 1: the peers' goroutines should look again
+	lives     chan struct{} // cap maxIncoming: a token per incoming session
+	exchanges chan due      // cap 64; when full, an exchange comes with the next session
+	joins     chan struct{} // cap maxJoins: likewise for joins
+	joinMu    sync.Mutex    // held while a ticket is being used
+	making    sync.Mutex    // held while a space comes to be here: its name, keys and rows are one thing
+	reading   sync.Mutex    // held while the member lists are read anew
 
 	watch     *mesh.Watch     // nil if nobody looks around
 	discovery *mesh.Discovery // nil likewise
@@ -92,19 +93,20 @@ func Open(ctx context.Context, dir string, o Options) (*Replica, error) {
 		return nil, errors.Join(fmt.Errorf("anabranch: device key: %w", err), st.Close())
 	}
 	r := &Replica{
-		options: o,
-		log:     o.Logger,
-		keys:    keys,
-		device:  device,
-		store:   st,
-		online:  true,
-		pokes:   make(chan struct{}, 1),
-		lives:   make(chan struct{}, maxIncoming),
-		joins:   make(chan struct{}, maxJoins),
-		spaces:  map[record.SpaceID]*Space{},
-		peers:   map[record.Key]*peer{},
-		calling: map[record.Key]int{},
-		running: map[*conversation]bool{},
+		options:   o,
+		log:       o.Logger,
+		keys:      keys,
+		device:    device,
+		store:     st,
+		online:    true,
+		pokes:     make(chan struct{}, 1),
+		lives:     make(chan struct{}, maxIncoming),
+		exchanges: make(chan due, 64),
+		joins:     make(chan struct{}, maxJoins),
+		spaces:    map[record.SpaceID]*Space{},
+		peers:     map[record.Key]*peer{},
+		calling:   map[record.Key]int{},
+		running:   map[*conversation]bool{},
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	for _, sp := range st.Spaces() {
@@ -135,6 +137,7 @@ func Open(ctx context.Context, dir string, o Options) (*Replica, error) {
 	r.mu.Unlock()
 	if r.host != nil {
 		r.wg.Go(r.tendPeers)
+		r.wg.Go(r.tendExchanges)
 		r.lookAround()
 	}
 	return r, nil
@@ -153,6 +156,7 @@ func (r *Replica) listen() error {
 	handlers := map[string]func(mesh.Stream){
 		syncProtocol: after(r.serveSync),
 		joinProtocol: after(r.serveJoin),
+		askProtocol:  after(r.serveAsk),
 	}
 	host, err := r.newHost(handlers)
 	if err != nil {

@@ -24,6 +24,7 @@ type Space struct {
 	rows    *store.Space
 	authors []ed25519.PrivateKey // this device's keys here; the last is in use
 	name    string               // guarded by replica.mu
+	witness witness
 }
 
 // CreateSpace makes a space whose first member is this device, as an admin

@@ -36,7 +36,11 @@ func (s *Space) Sync(ctx context.Context, device record.Key) (Report, error) {
 	if device == r.Device() {
 		return Report{}, errors.New("anabranch: sync: that is this device")
 	}
-	return s.syncWith(ctx, r.peer(device))
+	report, err := s.syncWith(ctx, r.peer(device))
+	if err == nil {
+		r.exchangeNow(ctx, due{s, device}, true) // the caller may close the replica next
+	}
+	return report, err
 }
 
 // syncWith is Sync, retried once when the roots differ: both sides may have
