@@ -57,7 +57,8 @@ func (c *cursors) over(ix Index, freeze bool) cursor {
 		c.tree.reset(ix)
 		return &c.tree
 	}
-	c.index.ix = ix
+	c.index = indexCursor{ix: ix, hash: c.hash}
+	c.index.prefix, _ = ix.(PrefixSummer)
 	return &c.index
 }
 
@@ -146,7 +147,13 @@ func (c *vectorCursor) ids(dst []byte, begin, end int) ([]byte, error) {
 
 // indexCursor reads any index. It trusts it with nothing that could make
 // the engine panic or run for ever.
-type indexCursor struct{ ix Index }
+type indexCursor struct {
+	ix     Index
+	hash   *hasher
+	prefix PrefixSummer // nil if ix is none
+	pos    int          // where the last fingerprint ended
+	sum    Sum          // up to there
+}
 
 func (c *indexCursor) len() int { return c.ix.Len() }
 
@@ -166,7 +173,22 @@ func (c *indexCursor) seek(from int, b *Bound) (int, error) {
 func (c *indexCursor) expect([]int) {}
 
 func (c *indexCursor) fingerprint(begin, end int) (Fingerprint, error) {
-	return c.ix.Fingerprint(begin, end)
+	if c.prefix == nil {
+		return c.ix.Fingerprint(begin, end)
+	}
+	before, err := c.sum, error(nil)
+	if begin != c.pos {
+		if before, err = c.prefix.SumTo(begin); err != nil {
+			return Fingerprint{}, err
+		}
+	}
+	sum, err := c.prefix.SumTo(end)
+	if err != nil {
+		return Fingerprint{}, err
+	}
+	c.pos, c.sum = end, sum
+	sum.SubSum(before)
+	return c.hash.fingerprint(&sum, end-begin), nil
 }
 
 func (c *indexCursor) between(i int) (b Bound, err error) {

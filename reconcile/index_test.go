@@ -76,8 +76,17 @@ var backends = map[string]func(items []Item) (Index, error){
 		three.Insert(order[b:]...)
 		return NewUnion(three, one, new(Tree), two)
 	},
+	"sums of prefixes":       func(items []Item) (Index, error) { return prefixed{plain(sorted(items))}, nil },
 	"filter that keeps most": func(items []Item) (Index, error) { return filtered(items, 3) },
 	"filter that keeps few":  func(items []Item) (Index, error) { return filtered(items, 0) },
+}
+
+// prefixed is a plain index that is a PrefixSummer.
+type prefixed struct{ plain }
+
+func (p prefixed) SumTo(i int) (sum Sum, err error) {
+	sum.addItems(p.plain[:i])
+	return sum, nil
 }
 
 // filtered puts items among others and filters them out again. With every

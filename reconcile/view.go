@@ -13,6 +13,14 @@ type Summer interface {
 	Sum(begin, end int) (Sum, error)
 }
 
+// PrefixSummer is what an Index may offer where a sum up to a position is
+// half the work of one between two: ranges that follow each other then share
+// their ends.
+type PrefixSummer interface {
+	// SumTo adds up the IDs of the first i items.
+	SumTo(i int) (Sum, error)
+}
+
 // sumOver is the sum of [begin, end), by whatever way the index offers.
 func sumOver(ix Index, begin, end int) (sum Sum, err error) {
 	if s, ok := ix.(Summer); ok {

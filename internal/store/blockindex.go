@@ -128,17 +128,17 @@ func (x *blockIndex) Fingerprint(begin, end int) (reconcile.Fingerprint, error) 
 
 // Sum adds up the IDs of the items at [begin, end).
 func (x *blockIndex) Sum(begin, end int) (reconcile.Sum, error) {
-	sum, err := x.sumTo(end)
+	sum, err := x.SumTo(end)
 	if err != nil {
 		return sum, err
 	}
-	below, err := x.sumTo(begin)
+	below, err := x.SumTo(begin)
 	sum.SubSum(below)
 	return sum, err
 }
 
-// sumTo is the sum of the first i items.
-func (x *blockIndex) sumTo(i int) (sum reconcile.Sum, err error) {
+// SumTo adds up the IDs of the first i items.
+func (x *blockIndex) SumTo(i int) (sum reconcile.Sum, err error) {
 	if i == 0 {
 		return sum, nil
 	}
