@@ -103,7 +103,7 @@ so that "in sync" is something proven and never assumed.
 	group(groupRecords, newImport(a), newExport(a), newDump(a), newLoad(a))
 	group(groupReplica, newSync(a), newWait(a), newStatus(a), newDoctor(a), newVerify(a), runsHere(newPaths(a)), newPassphrase(a))
 	group(groupReplica, newBackup(a), runsHere(newRestore(a)))
-	root.AddCommand(runsHere(newBench(a)), runsHere(newVersion(a)), runsHere(newMan(a)))
+	root.AddCommand(runsHere(newBench(a)), runsHere(newBenchPeer(a)), runsHere(newVersion(a)), runsHere(newMan(a)))
 	return root
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -31,13 +32,17 @@ type Figure struct {
 
 // BenchOptions configures Bench. The zero value is ready to use.
 type BenchOptions struct {
-	Dir      string        // an empty directory on the disk to be measured
+	Dir      string        // on the disk to be measured; what is left there by an earlier run, as by an Only of ingest, is used again
 	Records  int           // default 100 000
 	Authors  int           // default 20
 	PutTime  time.Duration // for each number of callers; default 2 s
 	Removals int           // entries removed by sweeps at the end; default a tenth of Records, at most 100 000
+	Only     []string      // of BenchSteps; empty: all
 	Log      func(string)  // told what happens; may be nil
 }
+
+// BenchSteps are the parts of Bench, in their order.
+var BenchSteps = []string{"sign", "ingest", "compact", "open", "read", "sessions", "puts", "remove"}
 
 // benchPayload makes a record of 200 bytes: 125 of header and signature, a
 // path of 17.
@@ -47,7 +52,8 @@ const benchPayload = 58
 // fingerprint, root, proof, puts by 1, 16 and 256 callers, removal by sweeps,
 // bytes on disk and in memory for each record. Figures are told as they come.
 //
-// Generating and signing the records is not part of any figure.
+// Signing the records comes first, is not part of any figure, and leaves a
+// file of signatures: the rest of each record follows from its number.
 func Bench(ctx context.Context, o BenchOptions, each func(Figure)) error {
 	if o.Records <= 0 {
 		o.Records = 100_000
@@ -64,13 +70,17 @@ func Bench(ctx context.Context, o BenchOptions, each func(Figure)) error {
 	if o.Log == nil {
 		o.Log = func(string) {}
 	}
-	b := &bench{BenchOptions: o, each: each, dir: filepath.Join(o.Dir, "store"), raw: filepath.Join(o.Dir, "records")}
+	b := &bench{BenchOptions: o, each: each, dir: filepath.Join(o.Dir, "store"), raw: filepath.Join(o.Dir, "signatures")}
 	for i := range o.Authors + 1 {
 		seed := make([]byte, ed25519.SeedSize)
 		binary.BigEndian.PutUint64(seed, uint64(i)+1)
 		b.keys = append(b.keys, ed25519.NewKeyFromSeed(seed))
 	}
-	for _, step := range []struct {
+	var err error
+	if b.genesis, err = space.NewGenesis(b.keys[0], nil, [16]byte{1}); err != nil {
+		return err
+	}
+	for i, step := range []struct {
 		name string
 		run  func(context.Context) error
 	}{
@@ -83,13 +93,25 @@ func Bench(ctx context.Context, o BenchOptions, each func(Figure)) error {
 		{"puts", b.puts},
 		{"removal", b.remove},
 	} {
+		if len(o.Only) > 0 && !slices.Contains(o.Only, BenchSteps[i]) {
+			continue
+		}
 		o.Log(step.name)
-		if err := step.run(ctx); err != nil {
+		if i > 1 {
+			err = b.reopen()
+		}
+		if err == nil {
+			err = step.run(ctx)
+		}
+		if err != nil {
 			if b.store != nil {
 				b.store.Close()
 			}
 			return fmt.Errorf("bench: %s: %w", step.name, err)
 		}
+	}
+	if b.store == nil {
+		return nil
 	}
 	return b.store.Close()
 }
@@ -107,21 +129,36 @@ type bench struct {
 
 func (b *bench) figure(name string, value float64, unit string) { b.each(Figure{name, value, unit}) }
 
-// generate writes signed records to a file: length 4, bytes.
-func (b *bench) generate(ctx context.Context) error {
+// reopen opens the store that an earlier run has left, if it is not open.
+func (b *bench) reopen() error {
+	if b.store != nil {
+		return nil
+	}
 	var err error
-	if b.genesis, err = space.NewGenesis(b.keys[0], nil, [16]byte{1}); err != nil {
+	if b.store, err = Open(b.dir, Options{}); err != nil {
 		return err
 	}
+	var ok bool
+	if b.space, ok = b.store.Space(b.genesis.ID()); !ok {
+		return errors.New("nothing was ingested here")
+	}
+	return nil
+}
+
+// generate writes the signatures of all records to a file.
+func (b *bench) generate(ctx context.Context) error {
+	if info, err := os.Stat(b.raw); err == nil && info.Size() == int64(b.Records)*ed25519.SignatureSize {
+		return nil
+	}
 	id := b.genesis.ID()
-	file, err := os.Create(b.raw)
+	file, err := os.Create(b.raw + ".part")
 	if err != nil {
 		return err
 	}
 	defer file.Close()
 	w := bufio.NewWriterSize(file, 1<<20)
 	const part = 4096
-	out := make([][]byte, part)
+	out := make([][ed25519.SignatureSize]byte, part)
 	for begin := 0; begin < b.Records; begin += part {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -133,12 +170,12 @@ func (b *bench) generate(ctx context.Context) error {
 		for range runtime.GOMAXPROCS(0) {
 			workers.Go(func() {
 				for k := int(next.Add(1)) - 1; k < n; k = int(next.Add(1)) - 1 {
-					v, err := b.record(id, begin+k)
+					v, err := record.Sign(id, b.keys[1+(begin+k)%b.Authors], b.record(begin+k))
 					if err != nil {
 						failed.Store(&err)
 						return
 					}
-					out[k] = v.Bytes
+					out[k] = v.Signature
 				}
 			})
 		}
@@ -146,28 +183,30 @@ func (b *bench) generate(ctx context.Context) error {
 		if err := failed.Load(); err != nil {
 			return *err
 		}
-		for _, r := range out[:n] {
-			w.Write(binary.BigEndian.AppendUint32(nil, uint32(len(r))))
-			w.Write(r)
+		for i := range out[:n] {
+			w.Write(out[i][:])
 		}
 	}
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	return file.Sync()
+	if err := file.Sync(); err != nil {
+		return err
+	}
+	return os.Rename(b.raw+".part", b.raw)
 }
 
 // record is the i-th: authors in turn, a path of its own, a millisecond apart,
 // a payload that does not compress.
-func (b *bench) record(id record.SpaceID, i int) (*record.Verified, error) {
+func (b *bench) record(i int) record.Record {
 	author := i % b.Authors
 	payload := make([]byte, benchPayload)
 	rng := rand.NewChaCha8([32]byte{1: byte(i), 2: byte(i >> 8), 3: byte(i >> 16), 4: byte(i >> 24)})
 	rng.Read(payload)
-	return record.Sign(id, b.keys[1+author], record.Record{
-		Kind: record.Doc, Time: 1_700_000_000_000_000 + uint64(i)*1000, Lane: 1, Seq: uint32(i/b.Authors) + 1,
+	return record.Record{
+		Kind: record.Doc, Time: 1_700_000_000_000_000 + uint64(i)*1000, Author: record.Public(b.keys[1+author]), Lane: 1, Seq: uint32(i/b.Authors) + 1,
 		Path: fmt.Sprintf("/n/%04d/%09d", author, i), Payload: payload,
-	})
+	}
 }
 
 func (b *bench) records() iter.Seq2[[]byte, error] {
@@ -178,18 +217,14 @@ func (b *bench) records() iter.Seq2[[]byte, error] {
 			return
 		}
 		defer file.Close()
-		r := bufio.NewReaderSize(file, 1<<20)
-		for {
-			var size [4]byte
-			if _, err := io.ReadFull(r, size[:]); err == io.EOF {
-				return
-			}
-			v := make([]byte, binary.BigEndian.Uint32(size[:]))
-			if _, err := io.ReadFull(r, v); err != nil {
+		in := bufio.NewReaderSize(file, 1<<20)
+		for i := range b.Records {
+			r := b.record(i)
+			if _, err := io.ReadFull(in, r.Signature[:]); err != nil {
 				yield(nil, err)
 				return
 			}
-			if !yield(v, nil) {
+			if !yield(r.Append(nil), nil) {
 				return
 			}
 		}
@@ -206,6 +241,9 @@ func heapInUse() uint64 {
 }
 
 func (b *bench) ingest(ctx context.Context) error {
+	if err := os.RemoveAll(b.dir); err != nil {
+		return err
+	}
 	var err error
 	if b.store, err = Open(b.dir, Options{}); err != nil {
 		return err
@@ -358,11 +396,12 @@ func (b *bench) sessions(ctx context.Context) error {
 	const readers, batch, every = 20, 100, 10 * time.Millisecond
 	batches := int(b.PutTime / every)
 	id := b.genesis.ID()
+	lane := rand.Uint64() | 1
 	raw := make([][]*record.Verified, batches)
 	for i := range raw {
 		for k := range batch {
 			v, err := record.Sign(id, b.keys[1], record.Record{
-				Kind: record.Entry, Time: benchNow, Lane: 2, Seq: uint32(i*batch+k) + 1, Path: "/arriving", Payload: make([]byte, benchPayload),
+				Kind: record.Entry, Time: benchNow, Lane: lane, Seq: uint32(i*batch+k) + 1, Path: "/arriving", Payload: make([]byte, benchPayload),
 			})
 			if err != nil {
 				return err
