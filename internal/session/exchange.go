@@ -2,7 +2,6 @@ package session
 
 import (
 	"encoding/binary"
-	"errors"
 
 	"anabranch/reconcile"
 	"anabranch/record"
@@ -37,16 +36,17 @@ type exchange struct {
 	coming    int    // of these, not yet here
 
 	// Both.
-	found    uint64      // records that this side alone holds, found so far
-	outgoing []record.ID // to be sent, in order
-	stream   []byte      // coded records that are in no frame yet
-	gone     []record.ID // to be told
-	pushing  bool        // send all data, uncompared
-	pushed   int         // position in the index up to which that was done
-	pulling  bool        // all data of the peer is on its way, uncompared
-	pulled   bool        // that was so in this exchange: whatever came is wanted
-	endDue   bool        // responder: an end frame follows the bulk
-	said     bool        // our state is sent
+	found    uint64             // records that this side alone holds, found so far
+	outgoing []record.ID        // to be sent, in order
+	ready    []*record.Verified // the first of these; nil where it is gone
+	stream   []byte             // coded records that are in no frame yet
+	gone     []record.ID        // to be told
+	pushing  bool               // send all data, uncompared
+	pushed   int                // position in the index up to which that was done
+	pulling  bool               // all data of the peer is on its way, uncompared
+	pulled   bool               // that was so in this exchange: whatever came is wanted
+	endDue   bool               // responder: an end frame follows the bulk
+	said     bool               // our state is sent
 
 	taken    map[record.ID]struct{} // records that came and count
 	added    []record.ID            // the same, in order
@@ -233,19 +233,22 @@ func (s *Session) dataFrame() {
 		if len(x.outgoing) == 0 && !s.refill() {
 			break
 		}
-		id := x.outgoing[0]
-		x.outgoing = x.outgoing[1:]
-		r, err := x.set.get(id)
+		if len(x.ready) == 0 {
+			var err error
+			if x.ready, err = x.set.many(x.outgoing); err != nil {
+				s.fail(err, false)
+				return
+			}
+		}
+		id, r := x.outgoing[0], x.ready[0]
+		x.outgoing, x.ready = x.outgoing[1:], x.ready[1:]
 		switch {
-		case errors.Is(err, ErrGone):
+		case r == nil:
 			x.gone = append(x.gone, id)
 			x.removed = append(x.removed, id)
 			s.report.GoneOut++
 			s.diff.dueOut--
 			continue
-		case err != nil:
-			s.fail(err, false)
-			return
 		case s.report.Method == Bulk && !r.Data():
 			continue
 		}

@@ -38,9 +38,9 @@ const (
 
 // Our own bounds, of no concern to the peer.
 const (
-	batchRecords = 512       // records in one Verify
-	batchBytes   = 256 << 10 // and their bytes, exceeded by one record at most
-	intakeBytes  = 1 << 20   // received and not yet committed, before Accepts says no
+	batchRecords = 1024      // records in one Verify
+	batchBytes   = 512 << 10 // and their bytes, exceeded by one record at most
+	intakeBytes  = 2 << 20   // received and not yet committed, before Accepts says no
 	sendAhead    = 4         // frames that may wait on the link before Drained
 	backlogIDs   = 16 << 10  // IDs found and not yet moved, before the next round waits
 	bulkChunk    = 256       // IDs read from the index at a time

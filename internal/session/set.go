@@ -32,6 +32,9 @@ type set interface {
 	// get returns a member of the set. The error wraps ErrGone when there
 	// is none by this ID, or its bytes are no longer there.
 	get(id record.ID) (*record.Verified, error)
+	// many is get for the first of ids, at least one and as many as are
+	// cheap together; nil stands for ErrGone.
+	many(ids []record.ID) ([]*record.Verified, error)
 }
 
 // small is a set in memory: control records or sweeps.
@@ -63,6 +66,10 @@ func (s *small) get(id record.ID) (*record.Verified, error) {
 	return nil, ErrGone
 }
 
+func (s *small) many(ids []record.ID) ([]*record.Verified, error) {
+	return []*record.Verified{s.byID[ids[0]]}, nil
+}
+
 // whole is the set of all members of a view.
 type whole struct{ view View }
 
@@ -83,6 +90,17 @@ func (w whole) get(id record.ID) (*record.Verified, error) {
 		return nil, ErrGone
 	}
 	return r, nil
+}
+
+func (w whole) many(ids []record.ID) ([]*record.Verified, error) {
+	if m, ok := w.view.(Many); ok {
+		return m.Members(ids[:min(len(ids), bulkChunk)])
+	}
+	r, err := w.get(ids[0])
+	if err != nil && !errors.Is(err, ErrGone) {
+		return nil, err
+	}
+	return []*record.Verified{r}, nil
 }
 
 // contains reports whether a record is in an index, in O(log n).

@@ -13,6 +13,12 @@ import (
 // bytes: it died since the view was taken, or was never there.
 var ErrGone = errors.New("session: record is gone")
 
+// Many is what a View may offer for sending quickly: the members with some
+// IDs, nil where there is none or its bytes are gone. Held records are none.
+type Many interface {
+	Members(ids []record.ID) ([]*record.Verified, error)
+}
+
 // View is one immutable state of a space. A session reads the views that it
 // was given until it outputs Done or Fail; whoever made them closes them
 // after that, those that Filter returned included.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"anabranch/record"
 	"anabranch/space"
 )
@@ -175,4 +177,48 @@ func TestClosedAndCancelled(t *testing.T) {
 			t.Fatalf("%v", err)
 		}
 	})
+}
+
+// TestMembersAreThoseOfGet asks for members, dead records and strangers
+// together, in any order and twice.
+func TestMembersAreThoseOfGet(t *testing.T) {
+	s, err := Open("store", tiny(Options{FS: vfs.NewMem()}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	sp := createSpace(t, s)
+	grant(t, sp, 6, record.Writer, "/")
+	ids := []record.ID{{1}, {}}
+	for i := range 20 {
+		rs, err := sp.Write(ctx, key(6), uint64(i), Draft{Kind: record.Entry, Path: "/log"}, Draft{Kind: record.Doc, Path: "/doc"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, rs[0].ID, rs[1].ID, rs[0].ID)
+	}
+	sweeps, err := sp.Sweep(ctx, key(6), 30)
+	if err != nil || sweeps == 0 {
+		t.Fatal(sweeps, err)
+	}
+	v := snapshot(t, sp)
+	got, err := v.Members(ids)
+	if err != nil {
+		t.Fatal(err)
+	}
+	members, gone := 0, 0
+	for i, id := range ids {
+		want, err := v.Get(id)
+		switch {
+		case errors.Is(err, ErrNotFound) && got[i] == nil:
+			gone++
+		case err == nil && got[i] != nil && string(got[i].Bytes) == string(want.Bytes) && got[i].ID == id:
+			members++
+		default:
+			t.Errorf("%v: %v and %v, %v", id, got[i], want, err)
+		}
+	}
+	if members < 40 || gone < 20 {
+		t.Errorf("%d members, %d gone", members, gone)
+	}
 }
