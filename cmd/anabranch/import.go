@@ -2,8 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -139,46 +137,3 @@ func partial(all []anabranch.Skipped) error {
 
 func files[N int | uint64](n N) string     { return count(n, "file", "files") }
 func documents[N int | uint64](n N) string { return count(n, "document", "documents") }
-
-// progress is a line of counts on standard error: redrawn on a terminal, a
-// new one every ten seconds elsewhere. It never says how much is left unless
-// that is known.
-type progress struct {
-	app   *app
-	what  string
-	last  time.Time
-	drawn bool // a line stands on the terminal
-}
-
-func (a *app) progress(what string) *progress {
-	return &progress{app: a, what: what, last: time.Now()}
-}
-
-func (p *progress) show(done, total int) {
-	live := p.app.shown
-	pause := 10 * time.Second
-	if live {
-		pause = 200 * time.Millisecond
-	}
-	if p.app.quiet || time.Since(p.last) < pause {
-		return
-	}
-	p.last = time.Now()
-	text := fmt.Sprintf("%d %s", done, p.what)
-	if total > 0 {
-		text = fmt.Sprintf("%d of %d %s", done, total, p.what)
-	}
-	if !live {
-		p.app.say("%s", text)
-		return
-	}
-	p.drawn = true
-	io.WriteString(p.app.stderr, "\r"+text+"\x1b[K")
-}
-
-// end clears the line.
-func (p *progress) end() {
-	if p.drawn {
-		io.WriteString(p.app.stderr, "\r\x1b[K")
-	}
-}

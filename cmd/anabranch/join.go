@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"anabranch"
+	"anabranch/record"
 )
 
 // joinJSON is what join --json prints.
@@ -94,7 +95,13 @@ func (a *app) joined(ctx context.Context, r *anabranch.Replica, s *anabranch.Spa
 	var failed error
 	if !noWait {
 		a.say("waiting for the records")
-		if _, failed = s.Sync(ctx, t.Inviter); failed != nil && ctx.Err() != nil {
+		ended := make(chan error, 1)
+		go func() {
+			_, err := s.Sync(ctx, t.Inviter)
+			ended <- err
+		}()
+		failed = underway(a, s, []record.Key{t.Inviter}, ended)
+		if failed != nil && ctx.Err() != nil {
 			return failed
 		}
 	}

@@ -37,9 +37,9 @@ func start() int {
 		stderr:   os.Stderr,
 		asking:   term.IsTerminal(int(os.Stdin.Fd())),
 		terminal: term.IsTerminal(int(os.Stdout.Fd())),
-		shown:    term.IsTerminal(int(os.Stderr.Fd())),
+		shown:    term.IsTerminal(int(os.Stderr.Fd())) && os.Getenv("TERM") != "dumb",
 	}
-	a.colour = a.shown && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+	a.colour = a.shown && os.Getenv("NO_COLOR") == ""
 	return a.run(ctx, os.Args[1:])
 }
 

@@ -213,7 +213,7 @@ func (a *app) syncAll(ctx context.Context, s *anabranch.Space, targets []record.
 	var total syncSummaryJSON
 	var roots []string // of the peers
 	for i, k := range targets {
-		o := <-outcomes[i]
+		o := underway(a, s, targets, outcomes[i])
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
