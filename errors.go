@@ -42,8 +42,8 @@ var (
 	// the protocol that this program does not.
 	ErrIncompatible = errors.New("anabranch: incompatible version")
 	// ErrCursor says that a watcher was away for so long that the departures
-	// since its cursor are no longer known, or that its cursor is ahead of
-	// the store: begin again at 0.
+	// since its cursor are no longer known, or that its cursor is of another
+	// store or of before this one was restored: begin again at 0.
 	ErrCursor = errors.New("anabranch: cursor is of no use here")
 	// ErrMoved says that both sides changed so much during a session that
 	// something wanted was gone: run it again.

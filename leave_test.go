@@ -72,7 +72,7 @@ func TestLeaveAndComeBack(t *testing.T) {
 	w.sync(bt, at)
 	ended := make(chan error, 1)
 	go func() {
-		for _, err := range bt.Watch(w.ctx, 0) {
+		for _, err := range bt.Watch(w.ctx, Cursor{}) {
 			if err != nil {
 				ended <- err
 				return

@@ -324,6 +324,11 @@ func (r *Replica) all() []*Space {
 // before 1970 counts as its beginning.
 func (r *Replica) now() uint64 { return uint64(max(1, r.options.Clock().UnixMicro())) }
 
+// Full is not nil while there is no room on the disk, or less than is kept
+// for compaction: reading goes on, writers are answered with it, and writing
+// goes on by itself when there is room. It wraps ErrFull.
+func (r *Replica) Full() error { return r.store.Full() }
+
 // Failed is closed when the disk failed: nothing more is written, reading
 // goes on where it can, and opening the replica again is the way on.
 func (r *Replica) Failed() <-chan struct{} { return r.store.Failed() }

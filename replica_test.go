@@ -321,7 +321,7 @@ func TestADeletedDocumentStaysGoneAfterItsRecordsWereSwept(t *testing.T) {
 func TestWatchMissesNothing(t *testing.T) {
 	w := newWorld(t)
 	s, _ := w.create(w.open("a"))
-	start, err := s.Version(w.ctx)
+	start, err := s.Cursor(w.ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -335,15 +335,15 @@ func TestWatchMissesNothing(t *testing.T) {
 		}
 	}()
 	var seen []string
-	last := start
+	last := start.Version
 	for c, err := range s.Watch(w.ctx, start) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if c.Version <= last {
-			t.Fatalf("version %d after %d", c.Version, last)
+		if c.Cursor.Version <= last {
+			t.Fatalf("version %d after %d", c.Cursor.Version, last)
 		}
-		last = c.Version
+		last = c.Cursor.Version
 		for _, v := range c.Entered {
 			seen = append(seen, string(v.Payload))
 		}

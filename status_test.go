@@ -131,14 +131,15 @@ func TestTheNameOfAnErrorDoesNotDependOnChance(t *testing.T) {
 func TestACursorAheadOfTheStoreIsAnError(t *testing.T) {
 	w := newWorld(t)
 	s, _ := w.create(w.open("a"))
-	version, err := s.Version(w.ctx)
+	w.put(s, "/first", "x") // opens its lane
+	cursor, err := s.Cursor(w.ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, ahead := range []uint64{1, 1000} {
 		ctx, cancel := context.WithTimeout(w.ctx, 2*time.Second)
 		defer cancel()
-		for _, err := range s.Watch(ctx, version+ahead) {
+		for _, err := range s.Watch(ctx, Cursor{cursor.History, cursor.Version + ahead}) {
 			if !errors.Is(err, ErrCursor) {
 				t.Errorf("%d ahead: %v, want ErrCursor", ahead, err)
 			}
@@ -146,7 +147,7 @@ func TestACursorAheadOfTheStoreIsAnError(t *testing.T) {
 		}
 	}
 	v := w.put(s, "/next", "x")
-	for c, err := range s.Watch(w.ctx, version) {
+	for c, err := range s.Watch(w.ctx, cursor) {
 		if err != nil || len(c.Entered) != 1 || c.Entered[0].ID != v.ID {
 			t.Errorf("at the newest version: %+v, %v", c, err)
 		}

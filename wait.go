@@ -20,7 +20,7 @@ type Convergence struct {
 // Converging is one device that Converge compared roots with.
 type Converging struct {
 	Device record.Key
-	Agreed bool  // it held Root too, at a comparison after the call began
+	Agreed bool  // it held Root too, in a session that began after the call
 	Err    error // why not, of the last session
 }
 
@@ -32,9 +32,9 @@ const (
 )
 
 // Converge runs sessions until every one of some devices, by default of all
-// other members, was found to hold the root that is held here. Only
-// comparisons made after the call count, so what was agreed on before is
-// never taken for the present. It goes on until the context ends and returns
+// other members, was found to hold the root that is held here. Only its own
+// sessions count, which all begin after the call, so what was agreed on before
+// is never taken for the present. It goes on until the context ends and returns
 // the context's error then, with how far it came; others that write all the
 // while can keep it from ending.
 //
@@ -45,8 +45,7 @@ func (s *Space) Converge(ctx context.Context, devices ...record.Key) (Convergenc
 	if r.host == nil || !r.Online() {
 		return Convergence{}, ErrOffline
 	}
-	began := time.Now()
-	failed := map[record.Key]error{}
+	found := findings{}
 	pause := convergeLeast
 	for {
 		changed := s.rows.Changed()
@@ -57,13 +56,13 @@ func (s *Space) Converge(ctx context.Context, devices ...record.Key) (Convergenc
 				return Convergence{}, err
 			}
 		}
-		behind, err := s.convergence(ctx, began, targets, failed)
+		behind, err := s.convergence(ctx, targets, found)
 		if err != nil || behind.done() {
 			return behind, err
 		}
-		s.syncBehind(ctx, behind, failed)
+		s.syncBehind(ctx, behind, found)
 		// Even when the context has ended: what was found out is told.
-		now, err := s.convergence(context.WithoutCancel(ctx), began, targets, failed)
+		now, err := s.convergence(context.WithoutCancel(ctx), targets, found)
 		if err != nil || now.done() {
 			return now, err
 		}
@@ -100,18 +99,26 @@ func (s *Space) others(ctx context.Context) ([]record.Key, error) {
 	return out, nil
 }
 
-// convergence compares what was agreed on since a time with what is held.
-func (s *Space) convergence(ctx context.Context, since time.Time, targets []record.Key, failed map[record.Key]error) (Convergence, error) {
+// findings are what the last session of a call with each device has found.
+type findings map[record.Key]finding
+
+type finding struct {
+	root Root
+	err  error
+}
+
+// convergence compares what was found with what is held.
+func (s *Space) convergence(ctx context.Context, targets []record.Key, found findings) (Convergence, error) {
 	root, n, err := s.Root(ctx)
 	if err != nil {
 		return Convergence{}, err
 	}
 	out := Convergence{Root: root, Count: n}
 	for _, device := range targets {
-		last := s.replica.peer(device).agreement(s.ID())
-		c := Converging{Device: device, Agreed: last.Root == root && !last.At.Before(since)}
+		last, any := found[device]
+		c := Converging{Device: device, Agreed: any && last.err == nil && last.root == root}
 		if !c.Agreed {
-			c.Err = failed[device]
+			c.Err = last.err
 		}
 		out.Peers = append(out.Peers, c)
 	}
@@ -123,8 +130,8 @@ func (c Convergence) done() bool {
 }
 
 // syncBehind runs one session with each device that does not agree yet.
-func (s *Space) syncBehind(ctx context.Context, c Convergence, failed map[record.Key]error) {
-	var mu sync.Mutex // guards failed
+func (s *Space) syncBehind(ctx context.Context, c Convergence, found findings) {
+	var mu sync.Mutex // guards found
 	var running sync.WaitGroup
 	defer running.Wait()
 	tokens := make(chan struct{}, convergeAtOnce)
@@ -135,13 +142,13 @@ func (s *Space) syncBehind(ctx context.Context, c Convergence, failed map[record
 		tokens <- struct{}{}
 		running.Go(func() {
 			defer func() { <-tokens }()
-			_, err := s.Sync(ctx, p.Device)
+			report, err := s.Sync(ctx, p.Device)
 			if err != nil && ctx.Err() != nil {
 				return // the last reason that is the peer's own stands
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			failed[p.Device] = err
+			found[p.Device] = finding{root: report.Root, err: err}
 		})
 	}
 }

@@ -40,6 +40,7 @@ type facts struct {
 
 	opened   error // of opening the store
 	failed   bool  // the disk failed meanwhile
+	full     error // nothing can be written now
 	device   record.Key
 	actual   []string // addresses listened on
 	spaces   []*spaceFacts
@@ -109,6 +110,7 @@ func (a *app) gather(ctx context.Context) *facts {
 
 func (f *facts) look(ctx context.Context, r *anabranch.Replica) error {
 	f.device, f.actual, f.unusable = r.Device(), r.Addrs(), len(r.Unusable())
+	f.full = r.Full()
 	select {
 	case <-r.Failed():
 		f.failed = true

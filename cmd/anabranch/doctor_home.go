@@ -164,6 +164,9 @@ func checkDisk(f *facts) outcome {
 	if f.failed {
 		return wrong("check the disk, then start up again; whatever was reported as written is safe", "a write failed since up began: nothing more is written")
 	}
+	if f.full != nil {
+		return wrong("free some space: writing goes on by itself then", "nothing can be written now: %s", plain(f.full))
+	}
 	if !f.running {
 		return unclear("", "no up is running; what failed before is not remembered")
 	}

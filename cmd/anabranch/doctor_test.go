@@ -74,6 +74,7 @@ func TestEveryCheckFires(t *testing.T) {
 		{"store", bad, func(f *facts) { f.opened = anabranch.ErrNewer }},
 		{"store", unknown, func(f *facts) { f.opened = anabranch.ErrLocked }},
 		{"disk", bad, func(f *facts) { f.failed = true }},
+		{"disk", bad, func(f *facts) { f.full = anabranch.ErrFull }},
 		{"disk", unknown, stopped},
 		{"spaces", bad, func(f *facts) { f.unusable = 1 }},
 		{"spaces", bad, func(f *facts) { f.spaces = nil }},

@@ -108,7 +108,7 @@ func typed[E error](err error) bool {
 var remedies = []remedy{
 	{typed[*interruptedError], exitInterrupted, ""},
 	{typed[*usageError], exitUsage, ""}, // its hint names the command
-	{sentinel(diskFull...), exitFull, "free some space, or make the disk writable, and run it again; whatever was reported as written is safe"},
+	{sentinel(append(diskFull, anabranch.ErrFull)...), exitFull, "free some space, or make the disk writable, and run it again; whatever was reported as written is safe"},
 	{sentinel(anabranch.ErrLocked), exitLocked, `another anabranch is working in this home: wait until it is done, or stop it, or choose another home with --home`},
 	{sentinel(anabranch.ErrPassphraseNeeded), exitKeys, `give it on a terminal, or in a file that --passphrase-file or ANABRANCH_PASSPHRASE_FILE names`},
 	{sentinel(anabranch.ErrPassphrase), exitKeys, `try again; if it is lost, join again as a new device and revoke this one`},
@@ -130,7 +130,13 @@ var remedies = []remedy{
 	{sentinel(anabranch.ErrUnreachable), exitUnreachable, `is "anabranch up" running there, and can this device reach that address? Another one can be given with --peer`},
 	{sentinel(anabranch.ErrCut), exitUnreachable, "run it again: what had arrived is kept, and only the rest is sent"},
 	{sentinel(anabranch.ErrNameTaken), exitFailed, `choose another name; "anabranch space list" shows those in use`},
-	{sentinel(anabranch.ErrCursor), exitFailed, "begin again with --from 0: what left the space since that version is no longer known in detail"},
+	{sentinel(anabranch.ErrDump), exitFailed, `make it again with "anabranch dump" where the space is held; what was read before that place shows is kept`},
+	{sentinel(anabranch.ErrWrongSpace), exitFailed, `leave --space out, or name the space that the dump is of; "anabranch space list" shows those here`},
+	{sentinel(anabranch.ErrBackup), exitFailed, `a backup is made into an empty folder, and restored from a complete one into an empty home`},
+	{sentinel(anabranch.ErrFolder), exitFailed, `choose another folder, apart from the home and the keys: "anabranch paths" shows where those are`},
+	{sentinel(anabranch.ErrAmbiguous), exitFailed, "give more of it"},
+	{sentinel(anabranch.ErrName), exitFailed, "choose a shorter name, of printable characters and without /"},
+	{sentinel(anabranch.ErrCursor), exitFailed, "begin again with --from 0, which shows everything that is held"},
 	{sentinel(anabranch.ErrNotFound), exitFailed, ""},
 }
 

@@ -34,6 +34,7 @@ type statusJSON struct {
 	Forks     int          `json:"forks"`
 	Future    []futureJSON `json:"future,omitempty"`
 	Peers     []peerJSON   `json:"peers"`
+	Disk      string       `json:"disk,omitempty"` // why nothing can be written now: it is full; absent: it is not
 	Verdict   string       `json:"verdict"`
 }
 
@@ -103,6 +104,7 @@ type standing struct {
 	device  record.Key
 	role    string // empty: no member
 	members int
+	full    error // nothing can be written now
 	now     time.Time
 }
 
@@ -115,7 +117,7 @@ func (a *app) status(ctx context.Context, r *anabranch.Replica, s *anabranch.Spa
 	if err != nil {
 		return err
 	}
-	at := standing{SpaceStatus: st, device: r.Device(), members: len(st.Peers), now: time.Now()}
+	at := standing{SpaceStatus: st, device: r.Device(), members: len(st.Peers), full: r.Full(), now: time.Now()}
 	best := record.Role(0)
 	for _, m := range members {
 		if m.Self && !m.Revoked {
@@ -158,6 +160,9 @@ func (st standing) json() statusJSON {
 		Forks:     len(st.Forks),
 		Peers:     []peerJSON{},
 		Verdict:   st.verdict(),
+	}
+	if st.full != nil {
+		out.Disk = plain(st.full)
 	}
 	for _, v := range st.Future {
 		out.Future = append(out.Future, futureJSON{v.ID.String(), v.Path, stamp(microTime(v.Time)), v.Author.String()})
@@ -223,6 +228,9 @@ func (st standing) lines() []string {
 	}
 	for _, v := range st.Future {
 		add("future", "%s by %s is dated %s, %s", v.Path, short(v.Author), clock(microTime(v.Time)), ago(microTime(v.Time), st.now))
+	}
+	if st.full != nil {
+		add("disk", "%s", plain(st.full))
 	}
 	for _, p := range st.Peers {
 		name := short(p.Device)

@@ -14,16 +14,16 @@ import (
 // changeJSON is one line of watch --json: a record entered the set, or left
 // it.
 type changeJSON struct {
-	Schema  string      `json:"schema"` // anabranch.change/1
-	Space   string      `json:"space"`
-	Version uint64      `json:"version"` // --from this goes on after the line; a line may come twice then, none is left out
-	Change  string      `json:"change"`  // entered or left
-	ID      string      `json:"id"`
-	Record  *recordJSON `json:"record,omitempty"` // of entered
+	Schema string      `json:"schema"` // anabranch.change/1
+	Space  string      `json:"space"`
+	Cursor string      `json:"cursor"` // --from this goes on after the line; a line may come twice then, none is left out
+	Change string      `json:"change"` // entered or left
+	ID     string      `json:"id"`
+	Record *recordJSON `json:"record,omitempty"` // of entered
 }
 
 func newWatch(a *app) *cobra.Command {
-	var from int64
+	var from string
 	var once bool
 	var listen []string
 	cmd := &cobra.Command{
@@ -31,14 +31,19 @@ func newWatch(a *app) *cobra.Command {
 		Short: "Print what enters and leaves a space, as it happens",
 		Long: `Prints a line for every record that enters or leaves a space, until Ctrl-C:
 what this device writes, what others send, what is swept or revoked. --from
-VERSION begins after that version of this replica, --from 0 with everything
-that is held; --json has the version to go on from with each line.
+CURSOR begins there, --from 0 with everything that is held; --json has the
+cursor to go on from with each line. A cursor is of this replica alone: that
+of another one, or of before this one was restored, is refused.
 
 Where no "anabranch up" runs on this home, this command does its work too.`,
 		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if from < -1 {
-				return usage("--from %d is no version", from)
+			var at anabranch.Cursor
+			if from != "" {
+				var err error
+				if at, err = anabranch.ParseCursor(from); err != nil {
+					return usage("--from %q is no cursor: 0, or what --json gave", from)
+				}
 			}
 			if err := checkedAddrs("listen", listen); err != nil {
 				return err
@@ -58,18 +63,15 @@ Where no "anabranch up" runs on this home, this command does its work too.`,
 					}
 					defer stop()
 				}
-				version, err := s.Version(ctx)
+				now, err := s.Cursor(ctx)
 				if err != nil {
 					return err
 				}
-				if once && from < 0 {
-					from = 0
+				if !once && from == "" {
+					at = now
+					a.say("watching %q from now on; Ctrl-C ends it", s.Name())
 				}
-				if from < 0 {
-					from = int64(version)
-					a.say("watching %q from version %d on; Ctrl-C ends it", s.Name(), version)
-				}
-				err = a.watch(ctx, s, uint64(from), version, once)
+				err = a.watch(ctx, s, at, now, once)
 				if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 					if cause := context.Cause(ctx); cause == errUpStops {
 						return cause
@@ -81,16 +83,15 @@ Where no "anabranch up" runs on this home, this command does its work too.`,
 		},
 	}
 	flags := cmd.Flags()
-	flags.Int64Var(&from, "from", -1, "begin after this `version`; 0: with everything (default: now)")
-	flags.Lookup("from").DefValue = "-1"
+	flags.StringVar(&from, "from", "", "begin after this `cursor`; 0: with everything (default: now)")
 	flags.BoolVar(&once, "once", false, "print what there is, and do not wait for more")
 	listenFlag(cmd, &listen)
 	return a.inSpace(cmd)
 }
 
-// watch prints what happens after a version; with once, up to a version.
-func (a *app) watch(ctx context.Context, s *anabranch.Space, after, until uint64, once bool) error {
-	if once && after >= until {
+// watch prints what happens after a cursor; with once, up to another.
+func (a *app) watch(ctx context.Context, s *anabranch.Space, after, until anabranch.Cursor, once bool) error {
+	if once && after == until {
 		return nil
 	}
 	for c, err := range s.Watch(ctx, after) {
@@ -100,9 +101,9 @@ func (a *app) watch(ctx context.Context, s *anabranch.Space, after, until uint64
 		left := len(c.Entered) + len(c.Left)
 		line := func(out changeJSON, v *anabranch.Record) error {
 			if left--; left == 0 {
-				after = c.Version
+				after = c.Cursor
 			}
-			out.Schema, out.Space, out.Version = "anabranch.change/1", s.ID().String(), after
+			out.Schema, out.Space, out.Cursor = "anabranch.change/1", s.ID().String(), after.String()
 			return a.changed(out, v)
 		}
 		for _, v := range c.Entered {
@@ -119,7 +120,7 @@ func (a *app) watch(ctx context.Context, s *anabranch.Space, after, until uint64
 		if err := a.flush(); err != nil {
 			return err
 		}
-		if once && c.Version >= until {
+		if once && c.Cursor.Version >= until.Version {
 			return nil
 		}
 	}

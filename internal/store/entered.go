@@ -1,5 +1,10 @@
 package store
 
+import (
+	"crypto/sha256"
+	"encoding/binary"
+)
+
 // Entered counts the members that entered the set after a version, and are
 // members still.
 //
@@ -36,4 +41,25 @@ func (v *Snapshot) Entered(version uint64) (uint64, error) {
 	}
 	// Every arrival and every departure took a number.
 	return v.state.version - version - all - left, nil
+}
+
+// History names what the versions of this space count: this store, and in it
+// the generation. A store that was backed up, or found to be an older copy or
+// a clone, has another one.
+func (v *Snapshot) History() (uint64, error) {
+	rows, err := v.reader()
+	if err != nil {
+		return 0, err
+	}
+	key := metaGeneration(v.space.number)
+	b, err := rows.get(key)
+	if err != nil {
+		return 0, err
+	}
+	generation, err := number(key, b)
+	if err != nil {
+		return 0, err
+	}
+	h := sha256.Sum256(u64(append([]byte{}, v.space.store.id[:]...), generation))
+	return binary.BigEndian.Uint64(h[:]), nil
 }
