@@ -228,3 +228,16 @@ func (u *Union) merge(from, to []int, yield func(Item, error) bool) {
 		}
 	}
 }
+
+// NewDisjoint joins indexes that are known to share no item. It looks at none
+// of them: a caller that is wrong finds items twice.
+func NewDisjoint(parts ...Index) *Union {
+	u := &Union{}
+	for _, p := range parts {
+		if p.Len() > 0 {
+			u.parts = append(u.parts, p)
+			u.n += p.Len()
+		}
+	}
+	return u
+}

@@ -12,7 +12,8 @@ import (
 // what it lacks itself, all three at once, and ends with its state when it
 // has and has sent everything; the responder answers, and ends with its own.
 type exchange struct {
-	set set
+	set  set
+	hunt *hunt // the exchange of data is planned
 
 	// Initiator.
 	ranges *reconcile.Initiator
@@ -50,6 +51,7 @@ type exchange struct {
 
 	taken    map[record.ID]struct{} // records that came and count
 	added    []record.ID            // the same, in order
+	items    []reconcile.Item       // the same
 	removed  []record.ID            // of our own, dead meanwhile
 	received int                    // bytes of records
 }
@@ -71,21 +73,38 @@ func (s *Session) begin(next step) {
 		if s.initiator && s.chooseBulk() {
 			return
 		}
+		hunting, wrong := s.beginHunt()
+		if wrong != nil {
+			s.fail(wrong, false)
+		}
+		if hunting {
+			return
+		}
 		if base := uint64(s.shared()); !s.initiator && s.mine.count == base && s.theirs.count > base {
 			// Everything will come: the initiator counts the same.
 			s.diff = difference{known: true, dueIn: int(min(s.theirs.count-base, 1<<31))}
 		}
 	}
+	if next != stepData { // what was asked was about another view
+		s.ask, s.logged, s.helloAsked = nil, nil, false
+	}
 	if err == nil && s.initiator {
-		x.have, x.need = map[record.ID]struct{}{}, map[record.ID]struct{}{}
-		x.ranges, err = reconcile.NewInitiator(x.set.index(), s.reconcileOptions())
-		if err == nil {
-			x.query, err = x.ranges.Start()
-		}
+		err = s.beginRanges()
 	}
 	if err != nil {
 		s.fail(err, false)
 	}
+}
+
+// beginRanges is the initiator's first message over the exchange's set.
+func (s *Session) beginRanges() (err error) {
+	x := &s.x
+	x.have, x.need = map[record.ID]struct{}{}, map[record.ID]struct{}{}
+	x.ranges, err = reconcile.NewInitiator(x.set.index(), s.reconcileOptions())
+	if err == nil {
+		x.query, err = x.ranges.Start()
+	}
+	return err
 }
 
 // chooseBulk leaves comparing out when one side holds no data. Control and
@@ -141,6 +160,8 @@ func (s *Session) produce() bool {
 	}
 	x := &s.x
 	switch {
+	case x.hunt != nil:
+		return s.produceHunt()
 	case x.query != nil && !x.asked && s.backlog() < backlogIDs:
 		x.asked = true
 		s.report.Queries++
@@ -243,13 +264,15 @@ func (s *Session) dataFrame() {
 		id, r := x.outgoing[0], x.ready[0]
 		x.outgoing, x.ready = x.outgoing[1:], x.ready[1:]
 		switch {
+		case r == nil && s.logging():
+			continue
 		case r == nil:
 			x.gone = append(x.gone, id)
 			x.removed = append(x.removed, id)
 			s.report.GoneOut++
 			s.diff.dueOut--
 			continue
-		case s.report.Method == Bulk && !r.Data():
+		case (s.report.Method == Bulk || s.logging()) && !r.Data():
 			continue
 		}
 		x.stream = s.enc.append(x.stream, &r.Record)
@@ -317,7 +340,7 @@ func (s *Session) conclude() {
 			s.mine, err = stateOf(s.view)
 		}
 	default:
-		if !s.initiator && s.x.queries == 0 {
+		if !s.initiator && s.x.queries == 0 && !s.ranged {
 			s.report.Method = Bulk // nothing was compared: everything was sent
 		}
 		s.mine, err = overlaid(s.o.Space, before, s.view, s.x.added, s.x.removed)
@@ -335,3 +358,7 @@ func (s *Session) conclude() {
 	}
 	s.settle()
 }
+
+// logging reports whether what is sent comes out of the log, where control
+// records and the dead are too.
+func (s *Session) logging() bool { return s.x.hunt != nil && s.x.hunt.plan.kind == planLog }

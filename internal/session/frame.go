@@ -79,9 +79,16 @@ func (s *Session) greet(t FrameType, b []byte) {
 			s.fail(err, false)
 			return
 		}
+		if err := s.takeAsk(h); err != nil {
+			s.fail(err, false)
+			return
+		}
 		w := Hello{
 			FrameBytes: s.o.FrameBytes,
-			Keyed:      h.Keyed && !s.o.Plain && !s.mine.agrees(s.theirs),
+			Keyed:      h.Keyed && !s.o.Plain && !s.mine.agrees(s.theirs) && s.logged == nil,
+			Seek:       s.seek,
+			same:       s.seek && s.mine.control == s.theirs.control && s.mine.sweeps == s.theirs.sweeps,
+			ask:        &ask{cursor: s.give()},
 			Nonce:      s.o.Nonce,
 			Tag:        tag(welcomeLabel, s.o.Space, first, second, s.seed),
 			state:      s.mine,
@@ -92,7 +99,20 @@ func (s *Session) greet(t FrameType, b []byte) {
 		}
 		s.send(w.append(nil, WelcomeFrame))
 		s.report.Rounds++
-	} else if h.Keyed {
+	} else {
+		s.seek = h.Seek && s.offered
+		if h.Seek && !s.offered || h.same && !h.Seek {
+			s.fail(&FrameError{Frame: WelcomeFrame, Reason: "plans, which were not offered"}, true)
+			return
+		}
+		if h.same {
+			s.theirs.control, s.theirs.sweeps = s.mine.control, s.mine.sweeps
+		}
+		if h.Seek && h.ask.cursor != nil {
+			s.report.Cursor = *h.ask.cursor
+		}
+	}
+	if s.initiator && h.Keyed {
 		if s.o.Plain {
 			s.fail(&FrameError{Frame: WelcomeFrame, Reason: "keyed lists, which were not offered"}, true)
 			return
@@ -113,9 +133,14 @@ func (s *Session) answer(t FrameType, body []byte) {
 	case t == ReconcileFrame && x.asked:
 		s.compare(body)
 	case t == DataFrame && owing:
+		if !s.hunting() || !x.hunt.unasked() {
+			s.report.Fetched = s.report.Rounds
+		}
 		s.data(body)
 	case t == GoneFrame && owing && s.step == stepData:
 		s.died(body)
+	case s.hunting():
+		s.huntFrame(t, body)
 	case t == EndFrame && x.pulling && len(body) == 0 && !s.dec.pending():
 		x.pulling = false
 	default:
@@ -129,6 +154,11 @@ func (s *Session) request(t FrameType, body []byte) {
 	switch {
 	case x.over:
 		s.unexpected(t, s.where())
+	case s.hunting() && t == ReconcileFrame && !x.hunt.set && s.ask == nil:
+		x.hunt = nil // the initiator has no sketch any more
+		s.asked(body)
+	case s.hunting() && t != DataFrame && t != GoneFrame || s.hunting() && x.hunt.peerEnded:
+		s.huntFrame(t, body)
 	case t == StateFrame:
 		s.heard(body)
 	case t == ReconcileFrame && x.question == nil:
@@ -196,6 +226,7 @@ func (s *Session) heard(body []byte) {
 func (s *Session) compare(body []byte) {
 	x := &s.x
 	x.asked = false
+	s.report.Fetched = s.report.Rounds
 	next, have, need, err := x.ranges.Step(body)
 	if err != nil {
 		s.fail(err, s.charged(err))
@@ -216,7 +247,7 @@ func (s *Session) compare(body []byte) {
 	}
 	x.query = next
 	if s.step == stepData {
-		s.diff.dueIn, s.diff.dueOut, s.diff.known = len(x.need), len(x.have), next == nil
+		s.diff.dueIn, s.diff.dueOut, s.diff.known = len(x.need)+int(x.announced), int(x.found), next == nil
 	}
 	switch {
 	case uint64(len(x.need)) > s.theirs.count:

@@ -24,20 +24,28 @@ const (
 const (
 	offerRanges = 1 << 0
 	offerKeyed  = 1 << 1
+	offerSeek   = 1 << 2 // plans are made: an ask follows the state
+	offerSame   = 1 << 3 // in a welcome: the digests are those of the hello, and left out
 )
 
 // Hello is the first frame of a session:
 //
-//	type 1 | version 1 | offers 1 | frame bytes varint | nonce 8? | tag 16 | state
+//	type 1 | version 1 | offers 1 | frame bytes varint | nonce 8? | tag 16 | state | ask?
 //
-// A welcome has a nonce iff it takes keyed lists.
+// A welcome has a nonce iff it takes keyed lists. An ask, which may be empty,
+// follows iff plans are offered; that of a welcome holds a cursor at most.
 type Hello struct {
 	FrameBytes int
 	Keyed      bool
 	Nonce      [NonceSize]byte
 	Tag        [16]byte
 
+	// Seek offers plans.
+	Seek bool
+
+	same  bool
 	state state
+	ask   *ask
 }
 
 // Root is the root that the initiator held when it began.
@@ -74,7 +82,17 @@ func parseHello(frame FrameType, body []byte) (Hello, error) {
 		r.copy(h.Nonce[:])
 	}
 	r.copy(h.Tag[:])
-	h.state = r.state()
+	h.Seek = offers&offerSeek != 0
+	h.same = offers&offerSame != 0 && frame == WelcomeFrame
+	if h.same {
+		r.copy(h.state.root[:])
+		h.state.count = r.uvarint(1<<63 - 1)
+	} else {
+		h.state = r.state()
+	}
+	if h.Seek {
+		h.ask = r.ask()
+	}
 	return h, r.end()
 }
 
@@ -84,13 +102,27 @@ func (h *Hello) append(dst []byte, frame FrameType) []byte {
 	if h.Keyed {
 		offers |= offerKeyed
 	}
+	if h.Seek {
+		offers |= offerSeek
+	}
+	if h.same {
+		offers |= offerSame
+	}
 	dst = append(dst, byte(frame), Version, offers)
 	dst = binary.AppendUvarint(dst, uint64(h.FrameBytes))
 	if frame == HelloFrame || h.Keyed {
 		dst = append(dst, h.Nonce[:]...)
 	}
 	dst = append(dst, h.Tag[:]...)
-	return h.state.append(dst)
+	if h.same {
+		dst = h.state.appendTotal(dst)
+	} else {
+		dst = h.state.append(dst)
+	}
+	if h.Seek {
+		dst = h.ask.append(dst)
+	}
+	return dst
 }
 
 // Tag is how an initiator names a space in its hello: the first 16 bytes of

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"anabranch/reconcile"
 	"anabranch/record"
 	"anabranch/space"
 )
@@ -176,6 +177,7 @@ func (s *Session) takeData(r *record.Verified) {
 	case space.Member:
 		s.x.taken[r.ID] = struct{}{}
 		s.x.added = append(s.x.added, r.ID)
+		s.x.items = append(s.x.items, reconcile.Item{Time: r.Time, ID: r.ID})
 		s.save(r)
 	case space.Held:
 		s.held()

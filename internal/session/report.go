@@ -9,15 +9,28 @@ const (
 	Equal  Method = "equal"  // roots agreed before any data was compared
 	Ranges Method = "ranges" // range-based reconciliation
 	Bulk   Method = "bulk"   // one side held no data: everything, uncompared
+
+	MethodCursor Method = "cursor" // the responder's log from where the initiator knows it
+	MethodPrefix Method = "prefix" // the sketch cells in the initiator's ask were enough
+	MethodSketch Method = "sketch" // sketch cells
+	MethodThin   Method = "thin"   // thin cells: one side seemed to hold all of the other
+	MethodList   Method = "list"   // codes of what one side holds from some time on
 )
+
+// optional are the methods that a session may do without, in the order of
+// the bits by which an ask says so.
+var optional = []Method{MethodCursor, MethodPrefix, MethodSketch, MethodThin, MethodList}
 
 // Report is what one session did, as this side saw it. In a Fail it holds
 // what was done so far.
 type Report struct {
 	Method        Method
-	Rounds        int // times the initiator waited for an answer
-	ControlRounds int // of the fixpoint over control records
-	Queries       int // reconciliation messages of the initiator
+	Why           string // the planner's reason, at the responder
+	Estimate      int    // records that the planner took to differ, at the responder
+	Rounds        int    // times the initiator waited for an answer
+	Fetched       int    // of those, until it knew the difference and had what it lacked
+	ControlRounds int    // of the fixpoint over control records
+	Queries       int    // reconciliation messages of the initiator
 
 	FramesIn, FramesOut int
 	BytesIn, BytesOut   int64 // frames with their length prefixes
@@ -43,6 +56,7 @@ type Report struct {
 
 	Root      [32]byte // agreed by both sides, or ours in a Fail
 	Count     uint64   // records under Root
+	Cursor    Cursor   // the peer's, for the next session with it; zero if it gave none
 	Version   uint64   // the store's version that the session spoke of; Root is that plus what was exchanged
 	Completed bool     // every wanted record arrived; the sweeps received are applied
 	Duration  time.Duration

@@ -7,6 +7,7 @@ import (
 
 	"anabranch/reconcile"
 	"anabranch/record"
+	"anabranch/sketch"
 )
 
 // Options says who speaks with whom, about what, from where.
@@ -23,6 +24,13 @@ type Options struct {
 	// Nonce is random: the initiator's makes its tag one of a kind, and both
 	// go into the key of keyed lists.
 	Nonce [NonceSize]byte
+	// Without names optional methods that this side does not take part in.
+	Without []Method
+	// Met is what is remembered of the last session with the peer, if
+	// anything. An initiator's hello is short while nothing has changed.
+	Met *Met
+	// Log lets a responder give cursors, and take them, if the view is Logged.
+	Log *Log
 	// Plain leaves keyed lists out: ranges are compared in Negentropy V1
 	// with whole IDs, also with a peer that offers more.
 	Plain bool
@@ -67,6 +75,16 @@ type Session struct {
 	limit     int             // bytes of a frame, the smaller of both sides'
 	seed      [NonceSize]byte // the initiator's nonce
 	key       *reconcile.Key  // of keyed lists, if both sides use them
+
+	offered     bool           // initiator: plans were offered
+	seek        bool           // both sides plan
+	sk          *sketch.Sketch // of view, in a planned exchange
+	helloAsked  bool           // initiator: our ask was in the hello
+	told        *windowsPart   // initiator: the windows that we told
+	ask         *ask           // responder: not answered yet
+	logged      []record.ID    // responder: what came after the ask's cursor
+	peerWithout byte           // optional methods that the peer does not take
+	ranged      bool           // ranges are all that is left
 
 	step    step
 	view    View // the snapshot spoken of; from stepData on, filtered
@@ -188,6 +206,12 @@ func (s *Session) start() {
 		Tag:        tag(helloLabel, s.o.Space, s.o.Self, s.o.Peer, s.o.Nonce),
 		state:      mine,
 	}
+	if h.ask, err = s.firstAsk(); err != nil {
+		s.fail(err, false)
+		return
+	}
+	h.Seek = h.ask != nil
+	s.helloAsked = h.Seek && !h.ask.empty()
 	s.send(h.append(nil, HelloFrame))
 	s.report.Rounds++
 }

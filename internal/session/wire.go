@@ -22,11 +22,23 @@ const (
 	DataFrame      FrameType = 8  // a piece of the stream of records
 	BulkFrame      FrameType = 9  // initiator: send all data; the body is empty
 	EndFrame       FrameType = 10 // responder: that was all data; the body is empty
+
+	// In a planned exchange of data, see hunt.
+	AskFrame    FrameType = 11 // initiator: what it holds, in outline
+	PlanFrame   FrameType = 12 // responder: how the difference is found
+	CellsFrame  FrameType = 13 // sketch cells
+	TailFrame   FrameType = 14 // the tail of a sketch
+	MoreFrame   FrameType = 15 // up to where cells are wanted, and whether the tail
+	NamesFrame  FrameType = 16 // names of wanted records
+	ListFrame   FrameType = 17 // codes of records held
+	TotalFrame  FrameType = 18 // root and count in the end
+	AgreedFrame FrameType = 19 // initiator: the roots are equal; the body is empty
 )
 
 // String is the frame's name in docs/session.md.
 func (t FrameType) String() string {
-	names := [...]string{"", "hello", "welcome", "refused", "state", "reconcile", "want", "gone", "data", "bulk", "end"}
+	names := [...]string{"", "hello", "welcome", "refused", "state", "reconcile", "want", "gone", "data", "bulk", "end",
+		"ask", "plan", "cells", "tail", "more", "names", "list", "total", "agreed"}
 	if t == 0 || int(t) >= len(names) {
 		return fmt.Sprintf("type %d", uint8(t))
 	}
