@@ -103,7 +103,7 @@ func TestAnExchangeIsSmallAndAnIdleOneIsNone(t *testing.T) {
 		t.Error("an equal session made another attestation")
 	}
 	w.put(a, "/n", "y")
-	if _, err := b.syncWith(w.ctx, b.replica.peer(a.replica.Device())); err != nil { // Sync without what follows
+	if _, _, err := b.syncWith(w.ctx, b.replica.peer(a.replica.Device()), b.replica.loop.foreign()); err != nil { // Sync without what follows
 		t.Fatal(err)
 	}
 	bytes, err := b.exchange(w.ctx, a.replica.Device())

@@ -1,7 +1,6 @@
 package anabranch
 
 import (
-	"bytes"
 	"crypto/hkdf"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -10,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"anabranch/internal/engine"
 	"anabranch/internal/mesh"
 	"anabranch/record"
 )
@@ -24,10 +24,8 @@ import (
 
 const (
 	heardFor   = 10 * time.Minute
-	mostHeard  = 4                      // addresses of one device
-	hurryLeast = 30 * time.Second       // between two that make us forget the back-off
-	yield      = 500 * time.Millisecond // how long the larger key lets the smaller one dial
-	greet      = 100 * time.Millisecond // and begin the first session
+	mostHeard  = 4                // addresses of one device
+	hurryLeast = 30 * time.Second // between two that make us forget the back-off
 )
 
 // heardAddr is where a device says it is.
@@ -83,12 +81,8 @@ func (r *Replica) networkChanged() {
 		r.discovery.Refresh()
 	}
 	r.rememberListen(r.host.Addrs())
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, p := range r.peers {
-		p.hurry.Store(true)
-		poke(p.wake)
-	}
+	r.tell(engine.Found{})
+	r.sayWhere()
 }
 
 // heard notes where a member says it is.
@@ -100,14 +94,14 @@ func (r *Replica) heard(key mesh.Key, addr string) {
 	fresh := len(p.heard) == before
 	p.heard = slices.Insert(p.heard, 0, heardAddr{addr: addr, at: time.Now()})
 	p.heard = p.heard[:min(len(p.heard), mostHeard)]
-	if fresh && time.Since(p.hurried) >= hurryLeast {
+	hurry := fresh && time.Since(p.hurried) >= hurryLeast
+	if hurry {
 		p.hurried = time.Now()
-		p.hurry.Store(true)
 	}
 	p.mu.Unlock()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	poke(p.wake)
+	if hurry {
+		r.tell(engine.Found{Peer: key})
+	}
 }
 
 // heardAddrs are the places where a device was heard of late.
@@ -123,11 +117,11 @@ func (p *peer) heardAddrs() []string {
 	return addrs
 }
 
-// yields reports whether this device should let the other one dial: both
-// hear each other at once, and one connection is enough.
-func (r *Replica) yields(device record.Key) bool {
-	self := r.Device()
-	return bytes.Compare(self[:], device[:]) > 0
+// notedAddrs are the places where a device says it is.
+func (p *peer) notedAddrs() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.noted
 }
 
 // tagKey is what members of a space make tags with. It is made from the

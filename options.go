@@ -23,16 +23,13 @@ const DefaultPort = 4471
 const (
 	minFrameBytes   = 4 << 10
 	maxFrameBytes   = 1 << 20
-	wakeInterval    = 200 * time.Millisecond // least time between sessions that commits wake with one peer
-	sessionIdle     = 30 * time.Second       // a session without a frame for this long is reset
+	sessionIdle     = 30 * time.Second // a session without a frame for this long is reset
 	joinTimeout     = 15 * time.Second
 	dialTimeout     = 10 * time.Second
 	maxIncoming     = 64 // sessions that peers may have open here at a time
 	maxIncomingEach = 8  // and one peer; a session in each of so many spaces
 	maxJoins        = 4  // devices that may be joining at a time
 	maxNameBytes    = 64
-	redialLeast     = time.Second
-	redialMost      = 30 * time.Second
 	maxTicketAddrs  = 4
 	maxKnownAddrs   = 8
 	sweepBacklog    = 256 // kills that are swept at once
@@ -62,7 +59,9 @@ type Options struct {
 	// most 1 MiB.
 	FrameBytes int
 	// SyncInterval is the mean time between sessions with one connected
-	// peer when nothing else causes one. Default 30s; negative turns it off.
+	// peer when nothing else causes one; in a space of more than nine
+	// members, with one of them drawn from the list. Default 30s; negative
+	// turns it off.
 	SyncInterval time.Duration
 	// DeviceName is what this device calls itself to the members of a space
 	// it makes or joins. Default: the host's name.
@@ -98,6 +97,8 @@ type Options struct {
 	// answers replaces this replica's honest answers in this package's own
 	// tests: a device may say anything.
 	answers func(s *Space, q question, view *store.Snapshot) (*Attestation, []attest.Hash, []byte, error)
+	// noGossip does not offer the protocol of rumors, like older versions.
+	noGossip bool
 }
 
 // validate fills defaults and reports every mistake at once.

@@ -1,44 +1,44 @@
 package anabranch
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"net"
 	"net/netip"
 	"slices"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 
+	"anabranch/internal/engine"
 	"anabranch/internal/mesh"
 	"anabranch/internal/store"
 	"anabranch/record"
 )
 
-// peer is what this replica knows of another member's device. A goroutine
-// per peer keeps it in step: until gossip exists, whatever moves the root
-// here wakes a session with each connected peer.
+// peer is what this replica knows of another member's device.
 type peer struct {
-	device record.Key
-	wake   chan struct{} // cap 1
-	hurry  atomic.Bool   // something has changed: back-off is forgotten
+	device  record.Key
+	arrived chan struct{} // cap 1: the peer has opened a stream for its frames
 
 	mu      sync.Mutex // guards all below
 	agreed  map[record.SpaceID]agreement
 	parted  map[record.SpaceID]parted
 	failed  map[record.SpaceID]failure // the last session there that did not end well, if none has since
 	blocked time.Time                  // no sessions before this: the peer sent what is wrong for everyone
-	charges int
-	syncing map[record.SpaceID]int // sessions whose stream is open
-	inside  int                    // sessions that it has open here, its hello awaited or not
-	hurried time.Time              // when a new place last made us forget the back-off
-	heard   []heardAddr            // on the local network, newest first
-	serving map[record.SpaceID]int // sessions that the peer began
+	charge  string                     // what it was charged with last
+	syncing map[record.SpaceID]int     // sessions whose stream is open
+	inside  int                        // sessions that it has open here, its hello awaited or not
+	hurried time.Time                  // when a new place last made us forget the back-off
+	heard   []heardAddr                // on the local network, newest first
+	noted   []string                   // where it says, in a note, that it can be reached
+	wired   bool                       // it has its goroutine for frames
+	wire    *wire                      // nil unless frames go both ways
+	out, in mesh.Stream                // opened here and by the peer, and not yet part of a wire
 }
 
 // agreement is the last time both sides held the same root.
@@ -60,12 +60,6 @@ type failure struct {
 	at  time.Time
 }
 
-// Three charges close the door for a while.
-const (
-	chargesAllowed = 3
-	blockFor       = 10 * time.Minute
-)
-
 // poke asks a goroutine to look again, without waiting.
 func poke(c chan struct{}) {
 	select {
@@ -76,31 +70,15 @@ func poke(c chan struct{}) {
 
 func (r *Replica) wakePeers() { poke(r.pokes) }
 
-// tendPeers keeps a goroutine going for every member device of every space,
-// and closes the connections of those that are members no more.
+// tendPeers tells the engine who is connected and who is a member, and keeps
+// a goroutine going for the frames of every connected member.
 func (r *Replica) tendPeers() {
 	connected := map[mesh.Key]mesh.PeerInfo{}
 	for {
 		changed := r.host.Changed()
-		connected = r.tellConnections(connected)
 		r.refreshReaders()
-		r.mu.Lock()
-		for device := range r.readers {
-			if device != r.Device() {
-				p := r.peerLocked(device)
-				if !p.tended() {
-					r.wg.Go(func() { r.tendPeer(p) })
-				}
-			}
-		}
-		peers := make([]*peer, 0, len(r.peers))
-		for _, p := range r.peers {
-			peers = append(peers, p)
-		}
-		r.mu.Unlock()
-		for _, p := range peers {
-			poke(p.wake)
-		}
+		connected = r.tellConnections(connected)
+		r.wires()
 		select {
 		case <-changed:
 		case <-r.pokes:
@@ -115,12 +93,20 @@ func (r *Replica) tellConnections(before map[mesh.Key]mesh.PeerInfo) map[mesh.Ke
 	now := map[mesh.Key]mesh.PeerInfo{}
 	for _, info := range r.host.Peers() {
 		now[info.Key] = info
-		if _, ok := before[info.Key]; !ok {
+		was, ok := before[info.Key]
+		if ok && !was.Since.Equal(info.Since) {
+			r.tell(engine.PeerDown{Peer: info.Key}) // it went and came back
+		}
+		if !ok || !was.Since.Equal(info.Since) {
+			r.tell(connectionUp(info))
+		}
+		if !ok {
 			r.options.OnEvent(Event{Kind: Connected, Device: record.Key(info.Key), Addr: info.Addr})
 		}
 	}
 	for key := range before {
 		if _, ok := now[key]; !ok {
+			r.tell(engine.PeerDown{Peer: key})
 			r.options.OnEvent(Event{Kind: Disconnected, Device: record.Key(key)})
 		}
 	}
@@ -137,7 +123,7 @@ func (r *Replica) peerLocked(device record.Key) *peer {
 			parted:  map[record.SpaceID]parted{},
 			failed:  map[record.SpaceID]failure{},
 			syncing: map[record.SpaceID]int{},
-			serving: map[record.SpaceID]int{},
+			arrived: make(chan struct{}, 1),
 		}
 		r.peers[device] = p
 	}
@@ -148,138 +134,6 @@ func (r *Replica) peer(device record.Key) *peer {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.peerLocked(device)
-}
-
-// tended reports whether the peer has its goroutine, and gives it its wake
-// channel if not; r.mu is held.
-func (p *peer) tended() bool {
-	if p.wake != nil {
-		return true
-	}
-	p.wake = make(chan struct{}, 1)
-	return false
-}
-
-// tendPeer dials the peer until it answers, and runs a session with it
-// whenever the root here is not the one last agreed on, at once after a
-// connection, and at the anti-entropy interval.
-func (r *Replica) tendPeer(p *peer) {
-	var backoff time.Duration
-	var notBefore, last time.Time
-	var connected bool
-	for {
-		wait := time.Hour
-		was := connected
-		info, ok := r.connection(p.device)
-		if connected = ok; connected && !was {
-			backoff, notBefore = 0, time.Time{}
-			if r.yields(p.device) {
-				notBefore = time.Now().Add(greet) // the other side begins
-			}
-		}
-		if p.hurry.Swap(false) {
-			backoff, notBefore = 0, last.Add(wakeInterval)
-			if !connected && r.yields(p.device) {
-				notBefore = time.Now().Add(yield)
-			}
-		}
-		switch now := time.Now(); {
-		case r.options.Manual || !r.Online() || !r.isReader(p.device):
-		case now.Before(notBefore):
-			wait = notBefore.Sub(now)
-		case now.Before(p.blockedUntil()):
-			wait = p.blockedUntil().Sub(now)
-		case !connected && len(r.addrsOf(p.device)) == 0:
-		default:
-			next, err := r.syncDue(p, info)
-			last = time.Now()
-			notBefore = last.Add(wakeInterval)
-			if err != nil {
-				backoff = min(max(2*backoff, redialLeast), redialMost)
-				notBefore = time.Now().Add(backoff/2 + rand.N(backoff))
-				wait = time.Until(notBefore)
-			} else {
-				backoff = 0
-				wait = next
-			}
-		}
-		timer := time.NewTimer(max(wait, time.Millisecond))
-		select {
-		case <-p.wake:
-		case <-timer.C:
-		case <-r.ctx.Done():
-			timer.Stop()
-			return
-		}
-		timer.Stop()
-	}
-}
-
-// syncDue runs a session in every shared space that needs one and says when
-// the next is due. A space in which it fails does not keep the others from
-// theirs, unless the peer cannot be reached at all; the first error is
-// returned.
-func (r *Replica) syncDue(p *peer, info mesh.PeerInfo) (time.Duration, error) {
-	next := time.Hour
-	var first error
-	for _, s := range r.all() {
-		if r.ctx.Err() != nil {
-			return 0, r.ctx.Err()
-		}
-		view, err := s.snapshot(r.ctx)
-		if err != nil {
-			return 0, err
-		}
-		shared := view.State().MayRead(p.device) && view.State().MayRead(r.Device())
-		root, err := view.Root()
-		view.Close()
-		if err != nil {
-			return 0, err
-		}
-		if !shared || p.isServed(s.ID()) { // a session of the peer wakes us when it ends
-			continue
-		}
-		last := p.agreement(s.ID())
-		interval := r.options.SyncInterval
-		due := last.At.IsZero() || info.Since.IsZero() || last.At.Before(info.Since) || last.Root != Root(root)
-		if interval > 0 && !due {
-			age := time.Since(last.At)
-			due = age >= interval
-			next = min(next, interval-age)
-		}
-		if !due {
-			continue
-		}
-		if _, err := s.syncWith(r.ctx, p); err != nil {
-			if r.ctx.Err() == nil {
-				r.log.Info("session ended early", "space", s.ID(), "peer", p.device, "err", err)
-			}
-			if first == nil {
-				first = err
-			}
-			if errors.Is(err, ErrUnreachable) || errors.Is(err, ErrCut) {
-				return 0, first
-			}
-			continue
-		}
-		if interval > 0 {
-			next = min(next, interval/2+rand.N(interval))
-		}
-	}
-	return next, first
-}
-
-// isServed reports whether a session that the peer began is going on.
-func (p *peer) isServed(id record.SpaceID) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.serving[id] > 0
-}
-
-func (p *peer) serve(id record.SpaceID, n int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.serving[id] += n
 }
 
 func (p *peer) agreement(id record.SpaceID) agreement {
@@ -321,11 +175,6 @@ func (s *Space) ended(p *peer, report Report, charge bool, err error) {
 	r := s.replica
 	version, same := s.versionOf(report)
 	p.mu.Lock()
-	if charge {
-		if p.charges++; p.charges >= chargesAllowed {
-			p.blocked, p.charges = time.Now().Add(blockFor), 0
-		}
-	}
 	event := Event{Kind: Synced, Device: p.device, Space: s, Report: report, Err: named(err)}
 	if err != nil {
 		event.Kind = Failed
@@ -441,7 +290,7 @@ func (r *Replica) admits(key mesh.Key, protocol string) bool {
 		return false
 	}
 	switch protocol {
-	case syncProtocol, askProtocol:
+	case syncProtocol, gossipProtocol, askProtocol:
 		return r.readers[record.Key(key)]
 	case joinProtocol:
 		return r.calling[record.Key(key)] > 0 || r.tickets.admit(record.Key(key), r.options.Clock())
@@ -477,14 +326,23 @@ func (r *Replica) refreshReaders() {
 	r.reading.Lock() // a list that was read earlier must not replace a later one
 	defer r.reading.Unlock()
 	readers := map[record.Key]bool{}
+	lists := map[record.SpaceID][]engine.Peer{}
 	for _, s := range r.all() {
 		view, err := s.rows.Snapshot()
 		if err != nil {
 			continue
 		}
-		maps.Copy(readers, readersOf(view))
+		here := readersOf(view)
 		view.Close()
+		maps.Copy(readers, here)
+		var members []engine.Peer
+		for device := range here {
+			members = append(members, engine.Peer(device))
+		}
+		slices.SortFunc(members, func(a, b engine.Peer) int { return bytes.Compare(a[:], b[:]) })
+		lists[s.ID()] = members
 	}
+	r.tellMembers(lists)
 	r.mu.Lock()
 	before := r.readers
 	r.readers = readers
@@ -562,7 +420,7 @@ func (r *Replica) rememberAddrs(ctx context.Context, device record.Key, addrs []
 	if err != nil {
 		return err
 	}
-	defer r.wakePeers()
+	defer r.tell(engine.Found{Peer: engine.Peer(device)})
 	return r.store.SetFact(ctx, addrFact(device), b)
 }
 
@@ -576,11 +434,11 @@ func (r *Replica) storedAddrs(device record.Key) []string {
 }
 
 // addrsOf are the addresses to try for a device: those that have proved its
-// key or came with a ticket, where it was heard on the local network, and
-// those of Options.Peers.
+// key or came with a ticket, where it was heard on the local network, where
+// its notes say it is, and those of Options.Peers.
 func (r *Replica) addrsOf(device record.Key) []string {
 	addrs := r.storedAddrs(device)
-	for _, a := range r.peer(device).heardAddrs() {
+	for _, a := range append(r.peer(device).heardAddrs(), r.peer(device).notedAddrs()...) {
 		if !slices.Contains(addrs, a) {
 			addrs = append(addrs, a)
 		}

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"anabranch/internal/engine"
 	"anabranch/internal/mesh"
 	"anabranch/internal/store"
 	"anabranch/record"
@@ -27,17 +28,19 @@ type Replica struct {
 	device  ed25519.PrivateKey
 	store   *store.Store
 	host    mesh.Host // nil with NoNetwork
+	loop    *loop     // nil likewise
 
 	ctx       context.Context // ends when Close begins; goroutines of the replica only
 	cancel    context.CancelFunc
 	wg        sync.WaitGroup
-	pokes     chan struct{} // cap 1: the peers' goroutines should look again
-	lives     chan struct{} // cap maxIncoming: a token per incoming session
-	exchanges chan due      // cap 64; when full, an exchange comes with the next session
-	joins     chan struct{} // cap maxJoins: likewise for joins
-	joinMu    sync.Mutex    // held while a ticket is being used
-	making    sync.Mutex    // held while a space comes to be here: its name, keys and rows are one thing
-	reading   sync.Mutex    // held while the member lists are read anew
+	pokes     chan struct{}                    // cap 1: the members or the connections may be others now
+	lives     chan struct{}                    // cap maxIncoming: a token per incoming session
+	exchanges chan due                         // cap 64; when full, an exchange comes with the next session
+	joins     chan struct{}                    // cap maxJoins: likewise for joins
+	joinMu    sync.Mutex                       // held while a ticket is being used
+	making    sync.Mutex                       // held while a space comes to be here: its name, keys and rows are one thing
+	reading   sync.Mutex                       // held while the member lists are read anew
+	told      map[record.SpaceID][]engine.Peer // the members that the engine knows of; guarded by reading
 
 	watch     *mesh.Watch     // nil if nobody looks around
 	discovery *mesh.Discovery // nil likewise
@@ -130,9 +133,14 @@ func Open(ctx context.Context, dir string, o Options) (*Replica, error) {
 			return nil, errors.Join(err, r.release())
 		}
 	}
+	if r.host != nil {
+		r.wg.Go(r.decide)
+		r.wg.Go(r.judgeRumors)
+		r.refreshReaders()
+	}
 	r.mu.Lock()
 	for _, s := range r.spaces {
-		r.wg.Go(s.tend)
+		r.wg.Go(s.tending())
 	}
 	r.mu.Unlock()
 	if r.host != nil {
@@ -158,11 +166,17 @@ func (r *Replica) listen() error {
 		joinProtocol: after(r.serveJoin),
 		askProtocol:  after(r.serveAsk),
 	}
+	if !r.options.Manual && !r.options.noGossip {
+		handlers[gossipProtocol] = after(r.serveWire)
+	}
 	host, err := r.newHost(handlers)
 	if err != nil {
 		return fmt.Errorf("anabranch: listen: %w", err)
 	}
 	r.host = host
+	if r.loop, err = r.newLoop(); err != nil {
+		return err
+	}
 	r.rememberListen(host.Addrs())
 	return nil
 }
@@ -243,6 +257,7 @@ func (r *Replica) SetOnline(online bool) {
 	if r.host == nil {
 		return
 	}
+	r.tell(engine.Online{On: online})
 	if !online {
 		for _, p := range r.host.Peers() {
 			r.host.Disconnect(p.Key)

@@ -80,7 +80,7 @@ func TestNobodyRevokedGetsASession(t *testing.T) {
 	begin := func(view session.View) (*session.Session, error) {
 		return session.Initiate(s.sessionOptions(rb.Device(), view))
 	}
-	if _, err := s.converse(w.ctx, a.peer(rb.Device()), stream, nil, begin); !errors.Is(err, ErrNotMember) {
+	if _, _, err := s.converse(w.ctx, a.peer(rb.Device()), a.loop.foreign(), stream, nil, begin); !errors.Is(err, ErrNotMember) {
 		t.Errorf("%v, want ErrNotMember", err)
 	}
 }

@@ -92,7 +92,7 @@ func (r *Replica) adopt(ctx context.Context, rows *store.Space, name string) (*S
 		return nil, ErrClosed
 	}
 	if !known {
-		r.wg.Go(s.tend)
+		r.wg.Go(s.tending())
 	}
 	return s, nil
 }
@@ -179,9 +179,19 @@ func (s *Space) author() ed25519.PrivateKey {
 	return s.authors[len(s.authors)-1]
 }
 
-// tend sweeps what has become superfluous here, lazily: at 256 kills, or
+// tending is tend from now on.
+func (s *Space) tending() func() {
+	var told uint64 // the engine hears of what comes after this version
+	if view, err := s.rows.Snapshot(); err == nil {
+		told = view.Version()
+		view.Close()
+	}
+	return func() { s.tend(told) }
+}
+
+// tend tells the engine what has changed here, and sweeps what has become superfluous here, lazily: at 256 kills, or
 // when the oldest has waited for SweepDelay; Close sweeps the rest.
-func (s *Space) tend() {
+func (s *Space) tend(told uint64) {
 	r := s.replica
 	var waiting time.Time // since when kills wait; zero if none do
 	floor := 0            // kills that the last sweep could not write, of a sealed key
@@ -207,7 +217,7 @@ func (s *Space) tend() {
 			n = s.rows.PendingKills()
 			floor = n
 		}
-		r.wakePeers()
+		told = s.changes(told)
 		var timer <-chan time.Time
 		if lazily && n > floor {
 			timer = time.After(max(time.Second, r.options.SweepDelay-time.Since(waiting)))

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"anabranch/internal/engine"
 	"anabranch/internal/mesh"
 	"anabranch/internal/session"
 	"anabranch/internal/store"
@@ -36,32 +37,56 @@ func (s *Space) Sync(ctx context.Context, device record.Key) (Report, error) {
 	if device == r.Device() {
 		return Report{}, errors.New("anabranch: sync: that is this device")
 	}
-	report, err := s.syncWith(ctx, r.peer(device))
+	p := r.peer(device)
+	number := r.loop.foreign()
+	r.tell(engine.Began{Session: number, Space: s.ID(), Peer: engine.Peer(device)})
+	report, err := s.session(ctx, p, number)
 	if err == nil {
 		r.exchangeNow(ctx, due{s, device}, true) // the caller may close the replica next
 	}
 	return report, err
 }
 
+// session is syncWith, and tells the engine how it went.
+func (s *Space) session(ctx context.Context, p *peer, number engine.Session) (Report, error) {
+	report, charge, err := s.syncWith(ctx, p, number)
+	s.told(number, report, charge, err)
+	return report, err
+}
+
+// told tells the engine how a session ended.
+func (s *Space) told(number engine.Session, report Report, charge bool, err error) {
+	in := engine.Ended{Session: number, Charge: charge, Outcome: engine.Failed}
+	var differ *RootsDifferError
+	switch {
+	case err == nil:
+		in.Outcome = engine.Agreed
+		in.Version, in.Current = s.versionOf(report)
+	case errors.Is(err, ErrMoved), errors.As(err, &differ):
+		in.Outcome = engine.Moved
+	case errors.Is(err, ErrUnreachable):
+		in.Outcome = engine.Unreachable
+	}
+	s.replica.tell(in)
+}
+
 // syncWith is Sync, retried once when the roots differ: both sides may have
 // been judging by what reached one of them in the middle, or two records had
 // one name in a keyed list, so that the second time IDs are sent whole.
-func (s *Space) syncWith(ctx context.Context, p *peer) (Report, error) {
+func (s *Space) syncWith(ctx context.Context, p *peer, number engine.Session) (report Report, charge bool, err error) {
 	if !s.replica.isReader(p.device) {
 		s.replica.refreshReaders() // a grant may have come this moment
 	}
 	if !s.mayRead(p.device) {
-		return Report{}, fmt.Errorf("%w: device %v", ErrNotMember, short(p.device))
+		return Report{}, false, fmt.Errorf("%w: device %v", ErrNotMember, short(p.device))
 	}
 	if at := p.blockedUntil(); time.Now().Before(at) {
-		return Report{}, fmt.Errorf("anabranch: sync: device %v sent what is wrong for everyone and is left alone until %s",
+		return Report{}, false, fmt.Errorf("anabranch: sync: device %v sent what is wrong for everyone and is left alone until %s",
 			short(p.device), at.Format(time.TimeOnly))
 	}
-	var report Report
-	var err error
 	plain := false
 	for try := 0; try < 2; try++ {
-		report, err = s.initiate(ctx, p, plain)
+		report, charge, err = s.initiate(ctx, p, number, plain)
 		var differ *RootsDifferError
 		plain = errors.As(err, &differ)
 		if !plain && (err != nil || report.Completed) {
@@ -72,9 +97,9 @@ func (s *Space) syncWith(ctx context.Context, p *peer) (Report, error) {
 		err = ErrMoved
 	}
 	if err != nil {
-		return report, fmt.Errorf("anabranch: sync with %v: %w", short(p.device), named(err))
+		return report, charge, fmt.Errorf("anabranch: sync with %v: %w", short(p.device), named(err))
 	}
-	return report, nil
+	return report, false, nil
 }
 
 func (s *Space) mayRead(device record.Key) bool {
@@ -92,18 +117,18 @@ func (p *peer) count(id record.SpaceID, n int) {
 	p.syncing[id] += n
 }
 
-func (s *Space) initiate(ctx context.Context, p *peer, plain bool) (Report, error) {
+func (s *Space) initiate(ctx context.Context, p *peer, number engine.Session, plain bool) (Report, bool, error) {
 	r := s.replica
 	dialing, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	stream, err := r.host.Open(dialing, mesh.Key(p.device), r.addrsOf(p.device), syncProtocol)
 	if err != nil {
 		s.ended(p, Report{}, false, err)
-		return Report{}, err
+		return Report{}, false, err
 	}
 	p.count(s.ID(), +1)
 	defer p.count(s.ID(), -1)
-	return s.converse(ctx, p, stream, nil, func(view session.View) (*session.Session, error) {
+	return s.converse(ctx, p, number, stream, nil, func(view session.View) (*session.Session, error) {
 		o := s.sessionOptions(p.device, view)
 		o.Plain = plain
 		return session.Initiate(o)
@@ -159,19 +184,31 @@ func (r *Replica) serveSync(stream mesh.Stream) {
 		stream.Close()
 		return
 	}
+	number := r.loop.foreign()
+	root, err := s.rootNow()
+	if err != nil || !r.mayServe(number, s, p, root == hello.Root()) {
+		stream.Reset()
+		return
+	}
 	p.count(s.ID(), +1)
-	p.serve(s.ID(), +1)
-	defer func() {
-		p.count(s.ID(), -1)
-		p.serve(s.ID(), -1)
-		r.wakePeers()
-	}()
-	_, err = s.converse(r.ctx, p, stream, first, func(view session.View) (*session.Session, error) {
+	defer p.count(s.ID(), -1)
+	report, charge, err := s.converse(r.ctx, p, number, stream, first, func(view session.View) (*session.Session, error) {
 		return session.Accept(s.sessionOptions(device, view))
 	})
+	s.told(number, report, charge, err)
 	if err != nil && r.ctx.Err() == nil {
 		r.log.Info("session of a peer ended early", "space", s.ID(), "peer", device, "err", err)
 	}
+}
+
+// rootNow is the root that is held here.
+func (s *Space) rootNow() ([32]byte, error) {
+	view, err := s.rows.Snapshot()
+	if err != nil {
+		return [32]byte{}, err
+	}
+	defer view.Close()
+	return view.Root()
 }
 
 // enter takes one of the places that one device may have at a time, so that
@@ -209,6 +246,7 @@ func (r *Replica) spaceOf(hello session.Hello, device record.Key) *Space {
 type conversation struct {
 	space   *Space
 	peer    *peer
+	number  engine.Session
 	stream  mesh.Stream
 	session *session.Session
 	views   views
@@ -222,6 +260,7 @@ type conversation struct {
 	pending [][]byte           // frames that wait for the writer; the session bounds them
 	writing int                // frames the writer holds
 	ended   bool               // nothing more arrives
+	moved   time.Time          // when the engine was last told that frames come
 	workers sync.WaitGroup
 
 	done *session.Done
@@ -230,10 +269,11 @@ type conversation struct {
 
 // converse runs one session to its end and closes the stream. first is the
 // peer's hello when the peer began.
-func (s *Space) converse(ctx context.Context, p *peer, stream mesh.Stream, first []byte, begin func(session.View) (*session.Session, error)) (Report, error) {
+func (s *Space) converse(ctx context.Context, p *peer, number engine.Session, stream mesh.Stream, first []byte, begin func(session.View) (*session.Session, error)) (Report, bool, error) {
 	c := &conversation{
 		space:   s,
 		peer:    p,
+		number:  number,
 		stream:  stream,
 		results: make(chan session.Input, 2),
 		send:    make(chan []byte, 4),
@@ -246,20 +286,20 @@ func (s *Space) converse(ctx context.Context, p *peer, stream mesh.Stream, first
 	}
 	if err != nil {
 		stream.Reset()
-		return Report{}, err
+		return Report{}, false, err
 	}
 	s.replica.track(c, true)
 	defer s.replica.track(c, false)
 	if !s.mayRead(p.device) { // revoked since it was let in
 		stream.Reset()
-		return Report{}, fmt.Errorf("%w: device %v", ErrNotMember, short(p.device))
+		return Report{}, false, fmt.Errorf("%w: device %v", ErrNotMember, short(p.device))
 	}
 	report, charge, err := c.run(ctx, first)
 	if err == nil {
 		s.replica.remember(p, stream)
 	}
 	s.ended(p, report, charge, err)
-	return report, err
+	return report, charge, err
 }
 
 // track keeps a running conversation where a revocation finds it.
@@ -381,6 +421,10 @@ func (c *conversation) next(arrivals <-chan arrival) session.Input {
 				return session.Closed{Err: a.err}
 			}
 			c.alive()
+			if now := time.Now(); now.Sub(c.moved) >= time.Second {
+				c.moved = now
+				c.space.replica.tell(engine.Progress{Session: c.number})
+			}
 			return session.Frame{Bytes: a.frame}
 		}
 	}

@@ -39,7 +39,7 @@ func (e *Engine) silence(p *peer, b *bond) {
 
 // open says that we speak of a space with a peer.
 func (e *Engine) open(p *peer, s *space) {
-	if !p.stream || slices.Contains(p.opened, s) {
+	if !p.stream || s.mute || slices.Contains(p.opened, s) {
 		return
 	}
 	i := slices.Index(p.opened, nil)

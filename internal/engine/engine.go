@@ -214,6 +214,7 @@ type space struct {
 	members []Peer // ascending
 	machine *gossip.Machine
 	gone    bool
+	mute    bool // Self is no member: peers are answered, nothing is begun
 
 	movedAt   time.Duration
 	antiAt    time.Duration // of a space with many members
@@ -237,14 +238,14 @@ func (e *Engine) space(id record.SpaceID) *space {
 	return e.spaces[i]
 }
 
-// has reports whether the peer is a member, and not this replica.
+// has reports whether the peer is a member.
 func (s *space) has(p Peer) bool {
 	_, ok := slices.BinarySearchFunc(s.members, p, compare)
 	return ok
 }
 
 // small reports whether all members are kept connected.
-func (s *space) small() bool { return len(s.members) <= meshMembers }
+func (s *space) small() bool { return len(s.members) <= meshMembers && !s.mute }
 
 func compare(a, b Peer) int { return slices.Compare(a[:], b[:]) }
 
@@ -267,6 +268,7 @@ func (e *Engine) joined(in Joined) {
 		e.spaces = slices.Insert(e.spaces, i, s)
 	}
 	s.members = in.Members
+	s.mute = !s.has(e.o.Self)
 	e.tell(s, gossip.Members{Peers: in.Members})
 	e.dropNotes(s)
 	e.review()

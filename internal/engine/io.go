@@ -26,9 +26,10 @@ const Theirs Session = 1 << 63
 type Input interface{ input() }
 
 // Joined says that a space is held here, or that its members changed: the
-// devices that may read it, ascending and distinct, Self among them or not.
-// The engine keeps the slice and shares it: a new list is a new slice. A peer
-// that is on no list is hung up, unless the shell knows better.
+// devices that may read it, ascending and distinct. Where Self is not among
+// them, peers are answered and nothing is begun. The engine keeps the slice
+// and shares it: a new list is a new slice. A connected peer that was on a
+// list and is on none any more is hung up.
 type Joined struct {
 	Space   record.SpaceID
 	Members []Peer

@@ -149,7 +149,7 @@ func (e *Engine) rebond(p *peer) {
 		return
 	}
 	for _, b := range slices.Clone(p.bonds) {
-		if b.space.gone || !b.space.has(p.key) {
+		if b.space.gone || b.space.mute && b.told || !b.space.has(p.key) {
 			e.unbond(p, b)
 		}
 	}
@@ -257,7 +257,7 @@ func (e *Engine) found(key Peer) {
 func (e *Engine) connect(s *space, key Peer) {
 	p := e.peers[key]
 	switch {
-	case e.o.Manual || !e.online || p != nil && (p.banned > e.now || p.link == up || p.link == down && p.dialAt > e.now):
+	case e.o.Manual || !e.online || s.mute || p != nil && (p.banned > e.now || p.link == up || p.link == down && p.dialAt > e.now):
 		e.tell(s, gossip.PeerDown{Peer: key})
 		return
 	case p == nil:

@@ -273,7 +273,9 @@ func (e *Engine) due() {
 		return
 	}
 	for _, s := range e.spaces {
-		e.dueSessions(s)
+		if !s.mute {
+			e.dueSessions(s)
+		}
 	}
 }
 
@@ -335,7 +337,7 @@ func (e *Engine) dueAnti(s *space) {
 		return
 	}
 	s.antiAt = e.now + e.vary(e.o.SyncInterval)
-	if s.small() || e.o.Manual || !e.online {
+	if s.small() || s.mute || e.o.Manual || !e.online {
 		return
 	}
 	for range 8 {
@@ -396,7 +398,7 @@ func (e *Engine) next() time.Duration {
 		if waits || held < never {
 			soon(held)
 		}
-		if active {
+		if active && !s.mute {
 			crowded := e.crowd(s) > meshMembers-1
 			for _, p := range e.order {
 				if b := p.bond(s); b != nil && !s.runs(p) {

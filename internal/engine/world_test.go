@@ -343,15 +343,6 @@ func (w *world) disconnect(i, j int) {
 	b.step(PeerDown{a.key})
 }
 
-func (w *world) equal() bool {
-	for _, n := range w.nodes {
-		if !n.off && !same(n.has, w.nodes[0].has) {
-			return false
-		}
-	}
-	return true
-}
-
 func (w *world) linkCount() int {
 	n := 0
 	for _, x := range w.nodes {
