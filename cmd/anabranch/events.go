@@ -79,6 +79,7 @@ type pair struct {
 // told is what was said last about one peer in one space.
 type told struct {
 	agreed  time.Time // of the last session that ended well, if none failed since
+	root    string    // of that
 	reason  string    // of the last failure said, if no session ended well since
 	at      time.Time // of that
 	unsaid  int       // failures since, for the same reason
@@ -88,7 +89,8 @@ type told struct {
 
 // tell says what to print about an event, if anything: a session that moved
 // nothing is news only if it is the first that ended well, or the first since
-// one failed.
+// one failed, or if both hold something else than last time: what came as
+// rumors meanwhile is proven by it.
 func (n *narrator) tell(now time.Time, e anabranch.Event) (event, bool) {
 	if n.told == nil {
 		n.told, n.addrs = map[pair]told{}, map[record.Key]string{}
@@ -123,8 +125,8 @@ func (n *narrator) tell(now time.Time, e anabranch.Event) (event, bool) {
 func (n *narrator) session(now time.Time, at pair, e event) (event, bool) {
 	last := n.told[at]
 	if e.Event == string(anabranch.Synced) {
-		n.told[at] = told{agreed: now}
-		return e, last.agreed.IsZero() || e.Received+e.Sent > 0
+		n.told[at] = told{agreed: now, root: e.Root}
+		return e, last.agreed.IsZero() || e.Received+e.Sent > 0 || e.Root != last.root
 	}
 	if now.Sub(last.agreed) < settling || last.waiting != nil {
 		return event{}, false
