@@ -27,11 +27,13 @@ func TestASpaceThatFailsDoesNotKeepOthersWaiting(t *testing.T) {
 	}
 	ra, rb := w.open("a", live), w.open("b", func(o *Options) { o.Manual = false })
 	a, b := w.pair(ra, rb)
+	ra.SetOnline(false)
 	if _, err := b[0].Revoke(w.ctx, ra.Device(), RevokeOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	w.put(a[0], "/late", "by a device that does not know of its revocation")
 	w.put(a[1], "/new", "text")
+	ra.SetOnline(true)
 	w.eventually(func() bool {
 		mu.Lock()
 		defer mu.Unlock()
