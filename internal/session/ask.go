@@ -33,7 +33,7 @@ func sketchOf(v View) (*sketch.Sketch, error) {
 const (
 	minCells   = 1024
 	firstCells = 28 // in an ask: ten differences decode, mostly
-	windows    = 12
+	windows    = 16
 	windowMark = 3 // bytes of a fingerprint
 	leastTail  = 16
 )
@@ -61,8 +61,8 @@ const (
 	partWithout   = 5
 )
 
-// windowsPart tells how the set looks below times that lie 2^first, 2^(first+1)
-// … before newest:
+// windowsPart tells how the set looks below times that lie 2^first,
+// 2^(first + 3/4), 2^(first + 6/4) … before newest:
 //
 //	newest varint | first 1 | 3 bytes each: fingerprint of all items below
 type windowsPart struct {
@@ -72,7 +72,12 @@ type windowsPart struct {
 }
 
 func (w *windowsPart) bound(i int) reconcile.Bound {
-	age := uint64(1) << min(63, int(w.first)+i)
+	steps := [4]uint64{4096, 6889, 11585, 19484} // 4096 · 2^(3k/4)
+	hi, lo := bits.Mul64(steps[i%4], 1<<min(63, int(w.first)+i/4*3))
+	age := hi<<52 | lo>>12
+	if hi >= 1<<12 {
+		age = 1<<64 - 1
+	}
 	return reconcile.Bound{Time: w.newest - min(age, w.newest)}
 }
 

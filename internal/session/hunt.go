@@ -83,6 +83,15 @@ func (s *Session) beginHunt() (bool, error) {
 	return true, nil
 }
 
+// choose notes the plan. A second look keeps the name of the first, which
+// found nearly all, unless it comes to ranges.
+func (s *Session) choose(k planKind) {
+	if !s.again || k == planRanges {
+		s.report.Method = k.method()
+	}
+	s.ranged = s.ranged || s.again && k == planRanges
+}
+
 // tell sends an ask in a frame of its own.
 func (s *Session) tell(a *ask) {
 	a.without = s.without()
@@ -113,6 +122,9 @@ func (h *hunt) unasked() bool { return h.plan.kind == planPrefix || h.plan.kind 
 
 // allowed reports whether both sides take a method.
 func (s *Session) allowed(m Method) bool {
+	if s.again && m != MethodPrefix && m != MethodSketch {
+		return m == Ranges
+	}
 	i := slices.Index(optional, m)
 	return i < 0 || (s.without()|s.peerWithout)>>i&1 == 0
 }
@@ -122,11 +134,11 @@ func (s *Session) makePlan() error {
 	a := s.ask
 	s.ask = nil
 	h := s.x.hunt
-	p := planner{view: s.view, sk: s.sk, theirs: s.theirs.count, ask: a, allow: s.allowed}
+	p := planner{view: s.view, sk: s.sk, ours: s.mine.count, theirs: s.theirs.count, ask: a, allow: s.allowed}
 	var chosen plan
 	var err error
 	switch {
-	case s.logged != nil:
+	case s.logged != nil && !s.again:
 		chosen = plan{kind: planLog, last: true}
 		p.why = "cursor: the peer knows everything up to it"
 	case a.estimator == nil && a.cursor != nil:
@@ -147,9 +159,9 @@ func (s *Session) makePlan() error {
 		chosen.last = h.wanted == 0
 	}
 	h.plan, h.set = chosen, true
-	s.report.Why = p.why
+	s.report.Why = join(s.report.Why, p.why)
 	s.report.Estimate = p.differ
-	s.report.Method = chosen.kind.method()
+	s.choose(chosen.kind)
 	s.report.Rounds++
 	s.send(chosen.append([]byte{byte(PlanFrame)}))
 	switch chosen.kind {
@@ -293,7 +305,7 @@ func (s *Session) takePlan(body []byte) {
 		return
 	}
 	h.plan, h.set = p, true
-	s.report.Method = p.kind.method()
+	s.choose(p.kind)
 	if !s.allowed(p.kind.method()) {
 		s.fail(&FrameError{Frame: PlanFrame, Reason: string(p.kind.method()) + ", which was not offered"}, true)
 		return
@@ -309,7 +321,7 @@ func (s *Session) takePlan(body []byte) {
 			s.fail(&FrameError{Frame: PlanFrame, Reason: "more cells than there are"}, true)
 		}
 	case planUpThin:
-		h.from, h.to = firstCells, p.a
+		h.from, h.to = min(firstCells, p.a), p.a
 		if p.a > uint64(s.sk.Len()) {
 			s.fail(&FrameError{Frame: PlanFrame, Reason: "more cells than there are"}, true)
 		}
@@ -408,10 +420,11 @@ func (s *Session) decode() error {
 	at := h.decoder.Len()
 	left := h.decoder.Left()
 	ours, theirs := h.decoder.Found()
-	to := sketch.CellsFor((len(ours)+len(theirs)+left)*41/40 + 1)
-	tail := !h.tailAsked && left <= sketch.TailCells
+	n := len(ours) + len(theirs) + left
+	to := sketch.CellsFor(n*11/10 + 4)
+	tail := !h.tailAsked && (left <= sketch.TailCells || n < 5000)
 	switch {
-	case tail && (left <= leastTail || to <= at):
+	case tail && left <= leastTail:
 		to = at
 	case to <= at:
 		to = at + at/8 + 8
@@ -630,22 +643,51 @@ func (s *Session) goOn() {
 		s.fail(&UnexpectedError{Frame: TotalFrame, Where: "data, with equal roots"}, true)
 		return
 	}
-	s.report.Why = join(s.report.Why, "roots still differed: ranges")
 	old := s.x
+	chance := old.hunt.plan.kind
+	again := !s.again && (chance == planList || chance == planThin || chance == planUpThin || chance == planLog)
 	s.diff = difference{}
-	s.ranged = true
 	s.x = exchange{owed: map[record.ID]struct{}{}, taken: old.taken, added: old.added, items: old.items, removed: old.removed}
 	rest, err := reconcile.NewVector(old.items)
 	if err == nil {
 		s.x.set = joined{whole{s.view}, reconcile.NewDisjoint(s.view.Index(), rest)}
-		s.report.Method = Ranges
-		if s.initiator {
-			err = s.beginRanges()
+		if again { // what was left out by chance is little: one look more
+			err = s.huntAgain(old)
+		} else {
+			s.report.Why = join(s.report.Why, "roots still differed: ranges")
+			s.report.Method = Ranges
+			s.ranged = true
+			if s.initiator {
+				err = s.beginRanges()
+			}
 		}
 	}
 	if err != nil {
 		s.fail(err, false)
 	}
+}
+
+// huntAgain plans once more, with sketches of what both hold by now.
+func (s *Session) huntAgain(old exchange) error {
+	s.again = true
+	s.report.Why = join(s.report.Why, "roots still differed")
+	s.sk = s.sk.Clone(s.sk.Len())
+	for _, id := range old.added {
+		s.sk.Add(sketch.Of(id))
+	}
+	for _, id := range old.removed {
+		s.sk.Remove(sketch.Of(id))
+	}
+	s.x.hunt = &hunt{}
+	if s.initiator {
+		a, err := askAbout(s.view, s.sk)
+		if err != nil {
+			return err
+		}
+		a.windows = nil
+		s.tell(a)
+	}
+	return nil
 }
 
 // joined is a view with what has come since.

@@ -97,7 +97,8 @@ type choice struct {
 type planner struct {
 	view   View
 	sk     *sketch.Sketch
-	theirs uint64 // their count
+	ours   uint64 // counts
+	theirs uint64
 	ask    *ask
 	allow  func(Method) bool
 
@@ -109,7 +110,7 @@ type planner struct {
 
 // decide returns the cheapest plan.
 func (p *planner) decide() (plan, error) {
-	ours := p.view.Count()
+	ours := p.ours
 	if p.ask.estimator == nil || p.sk == nil {
 		p.why = "ranges: nothing is known about the difference"
 		return plan{kind: planRanges}, nil
@@ -126,10 +127,15 @@ func (p *planner) decide() (plan, error) {
 	p.offer(choice{plan{kind: planRanges}, rangesBytes(p.differ, ours, p.theirs)})
 	d := p.differ
 	wants := float64(max(0, d+int(ours)-int(p.theirs))/2) * nameBytes(ours, d/2)
-	if cells := sketch.CellsFor(d + d/12 + 2); p.allow(MethodSketch) && cells <= p.sk.Len() {
-		p.offer(choice{plan{kind: planSketch, a: uint64(cells)}, float64(sketch.CellBytes*cells) + wants})
+	if cells := sketch.CellsFor(d + d/12 + 2); p.allow(MethodSketch) && sketch.CellsFor(d-d/6) <= p.sk.Len() {
+		cost := float64(sketch.CellBytes*cells) + wants
+		if cells > p.sk.Len() { // all that there are may do
+			cells = p.sk.Len()
+			cost *= 1.25
+		}
+		p.offer(choice{plan{kind: planSketch, a: uint64(cells)}, cost})
 	}
-	if g := gap(ours, p.theirs); p.allow(MethodThin) && d >= thinLeast && g*8 >= d*7 {
+	if g := gap(ours, p.theirs); p.allow(MethodThin) && d >= thinLeast && g*5 >= d*4 {
 		if cells := sketch.CellsFor(g + 1); cells <= p.sk.Len() {
 			kind := planThin
 			if ours > p.theirs {
@@ -177,9 +183,14 @@ func (p *planner) offerList() error {
 		return nil
 	}
 	// What only one side holds hides what only the other holds if both have
-	// one code: with so many spare bits that happens in one of 256 sessions.
+	// one code: with so many spare bits that happens in one short session of
+	// fifty, and in one long one of eight. A second look costs half a kilobyte.
 	half := float64(p.differ) / 2
-	spare := max(4, bits.Len64(uint64(256*half*half/float64(max(n, 1)))))
+	care := 32.0
+	if n > 4000 {
+		care = 4
+	}
+	spare := max(4, bits.Len64(uint64(care*half*half/float64(max(n, 1)))))
 	c := choice{plan{kind: planList, a: uint64(n), b: window, c: uint64(spare)}, 0}
 	c.bytes = float64(n)*(float64(spare)+1.55)/8 + min(float64(n)/8+8, half*nameBytes(uint64(n)>>nameSpare, p.differ/2))
 	p.offer(c)

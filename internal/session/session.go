@@ -84,6 +84,7 @@ type Session struct {
 	ask         *ask           // responder: not answered yet
 	logged      []record.ID    // responder: what came after the ask's cursor
 	peerWithout byte           // optional methods that the peer does not take
+	again       bool           // a plan has failed by chance, and another is made
 	ranged      bool           // ranges are all that is left
 
 	step    step
