@@ -292,7 +292,19 @@ func (s *Space) lastOf(view *store.Snapshot, device record.Key) *Attestation {
 
 // rowsOf is a query as the store has it.
 func rowsOf(q space.Query) store.Query {
-	return store.Query{Prefix: q.Prefix, Gte: q.Gte, Lte: q.Lte, Authors: q.Authors, Kinds: q.Kinds, From: q.From, To: q.To, Order: store.Path}
+	return store.Query{Prefix: q.Prefix, Gte: pathBound(q.Gte), Lte: pathBound(q.Lte), Authors: q.Authors, Kinds: q.Kinds, From: q.From, To: q.To, Order: store.Path}
+}
+
+// pathBound is a bound that divides all paths as a given one does. A path has
+// no byte below 0x20, so that what follows the first one in a bound decides
+// nothing; the store's keys end a path with a zero.
+func pathBound(bound string) string {
+	for i := range len(bound) {
+		if bound[i] < 0x20 {
+			return bound[:i] + "\x01"
+		}
+	}
+	return bound
 }
 
 // answerTo makes the body of an answer out of a snapshot.

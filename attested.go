@@ -1,7 +1,6 @@
 package anabranch
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -26,7 +25,7 @@ type Attestation = attest.Attestation
 // Attested is the newest attestation of a device that this replica has seen,
 // from the device itself or passed on by others.
 type Attested struct {
-	Device record.Key // zero if signed with a root key
+	Device record.Key
 	*Attestation
 	// Equals: it is the root that is held here now.
 	Equals bool
@@ -313,28 +312,45 @@ func (s *Space) Attestations(ctx context.Context) ([]Attested, error) {
 	if err != nil {
 		return nil, err
 	}
+	of, _, err := s.witnessed(view, Root(root))
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Attested, 0, len(of))
+	for _, a := range of {
+		out = append(out, *a)
+	}
+	slices.SortFunc(out, func(x, y Attested) int { return x.Device.Compare(y.Device) })
+	return out, nil
+}
+
+// witnessed is, by device, the newest that it has attested and what it was
+// caught at.
+func (s *Space) witnessed(view *store.Snapshot, root Root) (map[record.Key]*Attested, map[record.Key]*Caught, error) {
 	w := &s.witness
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err := s.loadWitness(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var out []Attested
+	attested, caught := map[record.Key]*Attested{}, map[record.Key]*Caught{}
 	for author, x := range w.others {
-		a := Attested{Attestation: x.attestation, Equals: x.attestation.Root() == root, Equalled: x.Equalled, Received: x.At}
 		grants := view.State().GrantsOf(author)
-		if len(grants) == 0 && !view.State().IsRoot(author) {
+		if len(grants) == 0 {
 			continue
 		}
-		if len(grants) > 0 {
-			a.Device = grants[0].Device
+		a := &Attested{
+			Device: grants[0].Device, Attestation: x.attestation,
+			Equals: Root(x.attestation.Root()) == root, Equalled: x.Equalled, Received: x.At,
 		}
-		out = append(out, a)
+		if old := attested[a.Device]; old == nil || old.Time < a.Time {
+			attested[a.Device] = a
+		}
 	}
-	slices.SortFunc(out, func(x, y Attested) int {
-		return cmp.Or(x.Device.Compare(y.Device), x.Author.Compare(y.Author))
-	})
-	return out, nil
+	for _, c := range w.caught {
+		caught[c.Device] = &Caught{c.Device, c.Author, c.Reason, c.At, c.Proof}
+	}
+	return attested, caught, nil
 }
 
 // Evidence returns what this replica can show against devices.

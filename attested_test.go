@@ -145,6 +145,16 @@ func TestAskGetsACheckedAnswer(t *testing.T) {
 			t.Error("the deletion is not in the answer")
 		}
 	}
+	for _, end := range []string{"\x00", "\x00z", "\x01", "!"} { // one path alone, however it is bounded
+		answer, err := b.Ask(w.ctx, a.replica.Device(), space.Query{Gte: "/notes/x", Lte: "/notes/x" + end})
+		if err != nil || len(answer.Records) != 1 {
+			t.Fatalf("up to %q: %d records, %v", end, len(answer.Records), err)
+		}
+		answer, err = b.Ask(w.ctx, a.replica.Device(), space.Query{Gte: "/notes/x" + end, Lte: "/notes/y"})
+		if err != nil || len(answer.Records) != 0 {
+			t.Fatalf("from %q: %d records, %v", end, len(answer.Records), err)
+		}
+	}
 	if answer, err = b.Ask(w.ctx, a.replica.Device(), space.Query{}); err != nil || len(answer.Records) == 0 {
 		t.Fatal(answer, err)
 	}

@@ -46,6 +46,11 @@ type PeerStatus struct {
 	Last             Report // the last session that ended well
 	LastError        string
 	FailedAt         time.Time
+	// Attested is the newest thing the device has signed about what it held,
+	// also while it is off; nil if none is known.
+	Attested *Attested
+	// Caught is evidence that the device signed what cannot be true; or nil.
+	Caught *Caught
 }
 
 // SpaceStatus is what this replica holds of a space and how it stands to
@@ -125,12 +130,17 @@ func (s *Space) Status(ctx context.Context) (SpaceStatus, error) {
 		}
 	}
 	called := labels(state)
+	attested, caught, err := s.witnessed(view, Root(root))
+	if err != nil {
+		return SpaceStatus{}, err
+	}
 	for device, role := range readers {
 		p, err := s.peerStatus(view, device, role, Root(root))
 		if err != nil {
 			return SpaceStatus{}, err
 		}
 		p.Label, p.Petname = called[device], s.replica.Petname(device)
+		p.Attested, p.Caught = attested[device], caught[device]
 		out.Peers = append(out.Peers, p)
 	}
 	slices.SortFunc(out.Peers, func(a, b PeerStatus) int { return a.Device.Compare(b.Device) })

@@ -101,9 +101,9 @@ so that "in sync" is something proven and never assumed.
 	group(groupRecords, newPut(a), newAppend(a), newGet(a), newList(a), newRm(a), newConflicts(a), newHistory(a), newWhy(a), newWatch(a))
 	group(groupMembers, newInvite(a), newMembers(a), newRevoke(a), newDevice(a), newForget(a))
 	group(groupRecords, newImport(a), newExport(a), newDump(a), newLoad(a))
-	group(groupReplica, newSync(a), newWait(a), newStatus(a), newDoctor(a), newVerify(a), runsHere(newPaths(a)), newPassphrase(a))
+	group(groupReplica, newSync(a), newWait(a), newStatus(a), newDoctor(a), newVerify(a), newProve(a), runsHere(newPaths(a)), newPassphrase(a))
 	group(groupReplica, newBackup(a), runsHere(newRestore(a)))
-	root.AddCommand(runsHere(newBench(a)), runsHere(newBenchPeer(a)), runsHere(newVersion(a)), runsHere(newMan(a)))
+	root.AddCommand(runsHere(newBench(a)), runsHere(newBenchPeer(a)), runsHere(newVersion(a)), runsHere(newCheck(a)), runsHere(newMan(a)))
 	return root
 }
 

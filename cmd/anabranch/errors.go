@@ -10,6 +10,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"anabranch"
+	"anabranch/attest"
+	"anabranch/space"
 )
 
 // Exit codes; docs/cli.md is their reference. Unknown means failed.
@@ -115,6 +117,9 @@ var remedies = []remedy{
 	{sentinel(anabranch.ErrIncompatible), exitIncompatible, "run the same version of anabranch on both devices"},
 	{sentinel(anabranch.ErrNewer), exitIncompatible, "run the newer anabranch that wrote this home"},
 	{typed[*anabranch.UnknownRuleError], exitIncompatible, "a newer anabranch may know the rule"},
+	{sentinel(anabranch.ErrCaught), exitRefused, `"anabranch prove --against DEVICE --out FILE" writes the evidence, for anybody to check`},
+	{sentinel(anabranch.ErrTooLong), exitFailed, "ask for a longer path: its answer is shorter"},
+	{sentinel(attest.ErrEncoding, attest.ErrSignature, attest.ErrFalse, space.ErrGenesis), exitDiffer, "the file proves nothing; ask whoever made it for another one"},
 	{sentinel(anabranch.ErrDamaged), exitDamaged, `keep a copy of the home before changing anything; "anabranch verify" says what is wrong if the store opens at all; what other devices hold comes back by joining again with a new home`},
 	{sentinel(anabranch.ErrFailed), exitDamaged, `check the disk, then run the command again; whatever was reported as written is safe`},
 	{sentinel(anabranch.ErrNoSpace), exitNoSpace, `"anabranch space create NAME" makes one, "anabranch join" comes into one with a ticket, "anabranch space list" shows those here`},

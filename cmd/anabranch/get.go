@@ -1,13 +1,19 @@
 package main
 
 import (
+	"context"
+	"fmt"
+	"time"
+
 	"github.com/spf13/cobra"
 
 	"anabranch"
+	"anabranch/record"
+	"anabranch/space"
 )
 
 func newGet(a *app) *cobra.Command {
-	var text string
+	var text, from string
 	var raw bool
 	cmd := &cobra.Command{
 		Use:   "get PATH | --id ID",
@@ -16,7 +22,10 @@ func newGet(a *app) *cobra.Command {
 terminal, what could act on it is shown escaped, unless --raw is given.
 
 Where several devices wrote without having seen each other's version, the
-newest is read, and the others are noted on standard error.`,
+newest is read, and the others are noted on standard error.
+
+With --from, another device is asked. What it answers is checked before it is
+shown: it signed that this is what it holds there.`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if (text == "") != (len(args) == 1) {
 				return usage("either one PATH or --id ID")
@@ -36,6 +45,12 @@ newest is read, and the others are noted on standard error.`,
 			} else if _, err := checkedPath(args[0]); err != nil {
 				return err
 			}
+			if from != "" {
+				if text != "" {
+					return usage("--id does not go with --from: another device is asked for a path")
+				}
+				return a.getFrom(cmd.Context(), from, args[0], raw)
+			}
 			return a.offline(cmd.Context(), func(s *anabranch.Space) error {
 				doc, err := ask(s)
 				if err != nil {
@@ -46,8 +61,28 @@ newest is read, and the others are noted on standard error.`,
 		},
 	}
 	cmd.Flags().StringVar(&text, "id", "", "read the record with this `ID`, or the one that begins so")
+	cmd.Flags().StringVar(&from, "from", "", "ask this `device` what it holds there, and check its answer")
 	cmd.Flags().BoolVar(&raw, "raw", false, "write the bytes as they are to a terminal, too")
 	return a.inSpace(cmd)
+}
+
+// getFrom reads the document at a path as another device holds it.
+func (a *app) getFrom(ctx context.Context, device, path string, raw bool) error {
+	q := space.Query{Gte: path, Lte: path + "\x00"} // this path alone
+	return a.askDevice(ctx, device, q, func(_ *anabranch.Space, answer anabranch.Answer) error {
+		var docs []*anabranch.Record
+		for _, r := range answer.Records {
+			if r.Kind == record.Doc {
+				docs = append(docs, r)
+			}
+		}
+		unforked := func(record.Key, uint64) uint32 { return 0 }
+		reading := space.Read(docs, uint64(time.Now().UnixMicro()), unforked)
+		if reading.Absent {
+			return fmt.Errorf("%w: device %s signed that it holds no document at %q", anabranch.ErrNotFound, short(answer.Device), path)
+		}
+		return a.got(anabranch.Document{Record: reading.Doc, Conflicts: reading.Conflicts}, raw)
+	})
 }
 
 func (a *app) got(doc anabranch.Document, raw bool) error {

@@ -9,11 +9,12 @@ import (
 
 	"anabranch"
 	"anabranch/record"
+	"anabranch/space"
 )
 
 // listFlags are the flags of list, as they were given.
 type listFlags struct {
-	from, until   string
+	first, end    string
 	after, before moment
 	authors       []string
 	kinds         []string
@@ -25,18 +26,25 @@ type listFlags struct {
 
 func newList(a *app) *cobra.Command {
 	var f listFlags
+	var from string
 	cmd := &cobra.Command{
 		Use:     "list [PREFIX]",
 		Aliases: []string{"ls"},
 		Short:   "List the records at and below a path",
 		Long: `Lists what reads as present at and below a path, one record a line: the
 current version of each document, and every entry. --versions lists every
-record that is held, old versions and deletions among them.`,
+record that is held, old versions and deletions among them.
+
+With --from, another device is asked. What it answers is checked before it is
+shown: it signed that this is all it holds there.`,
 		Args: takes(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			q, err := f.query(args)
 			if err != nil {
 				return err
+			}
+			if from != "" {
+				return a.listFrom(cmd, from, q.Prefix, f.long)
 			}
 			return a.offline(cmd.Context(), func(s *anabranch.Space) error {
 				if len(f.authors) > 0 {
@@ -70,8 +78,9 @@ record that is held, old versions and deletions among them.`,
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&f.from, "from", "", "only `path`s from this one on, by bytes")
-	flags.StringVar(&f.until, "until", "", "only `path`s before this one, by bytes")
+	flags.StringVar(&f.first, "first", "", "only `path`s from this one on, by bytes")
+	flags.StringVar(&f.end, "end", "", "only `path`s before this one, by bytes")
+	flags.StringVar(&from, "from", "", "ask this `device` what it holds, and check its answer; only a PREFIX goes with it")
 	flags.StringSliceVar(&f.authors, "author", nil, "only records of this author `key`, or six characters of it (may be repeated)")
 	flags.Var(&f.after, "after", "only records of this time or later: 2026-05-01, 2026-05-01T10:00:00Z, or 2h (ago)")
 	flags.Var(&f.before, "before", "only records before this time")
@@ -85,8 +94,8 @@ record that is held, old versions and deletions among them.`,
 
 func (f listFlags) query(args []string) (anabranch.Query, error) {
 	q := anabranch.Query{
-		From:     f.from,
-		Until:    f.until,
+		From:     f.first,
+		Until:    f.end,
 		After:    time.Time(f.after),
 		Before:   time.Time(f.before),
 		Limit:    f.limit,
@@ -103,7 +112,7 @@ func (f listFlags) query(args []string) (anabranch.Query, error) {
 		q.Prefix = prefix
 	}
 	if q.Prefix != "" && (q.From != "" || q.Until != "") {
-		return q, usage("either PREFIX, or --from and --until")
+		return q, usage("either PREFIX, or --first and --end")
 	}
 	orders := map[string]anabranch.Order{"path": anabranch.ByPath, "oldest": anabranch.OldestFirst, "newest": anabranch.NewestFirst}
 	var ok bool
@@ -143,4 +152,28 @@ func (a *app) listed(v *anabranch.Record, long bool) error {
 		return a.print("%s  %-6s %s  %s  %s  %s", r[0], r[1], r[2], r[3], r[4], r[5])
 	}
 	return a.print("%s", v.Path)
+}
+
+// listFrom lists what another device holds at and below a path.
+func (a *app) listFrom(cmd *cobra.Command, device, prefix string, long bool) error {
+	for _, name := range []string{"first", "end", "after", "before", "author", "kind", "order", "limit", "versions"} {
+		if cmd.Flags().Changed(name) {
+			return usage("--%s does not go with --from: another device lists every record it holds there", name)
+		}
+	}
+	var q space.Query
+	if prefix != "" {
+		var err error
+		if q, err = anabranch.PathQuery(prefix); err != nil {
+			return err
+		}
+	}
+	return a.askDevice(cmd.Context(), device, q, func(_ *anabranch.Space, answer anabranch.Answer) error {
+		for _, r := range byPath(answer.Records) {
+			if err := a.listed(r, long); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }

@@ -36,6 +36,8 @@ var schemas = map[string]any{
 	"anabranch.member/1":       memberJSON{},
 	"anabranch.passphrase/1":   passphraseJSON{},
 	"anabranch.paths/1":        pathsJSON{},
+	"anabranch.proof/1":        proofJSON{},
+	"anabranch.proven/1":       provenJSON{},
 	"anabranch.record/1":       recordJSON{},
 	"anabranch.removal/1":      removalJSON{},
 	"anabranch.restore/1":      backupJSON{},

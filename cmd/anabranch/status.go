@@ -61,6 +61,18 @@ type peerJSON struct {
 	Reason    *string `json:"reason"`    // of a state that is not as it should be
 	LastError string  `json:"last_error,omitempty"`
 	FailedAt  string  `json:"failed_at,omitempty"`
+
+	Attested *attestedJSON `json:"attested"` // the newest that it signed about what it held; null: nothing is known
+	Caught   *string       `json:"caught"`   // what it signed falsely; "prove --against" has the evidence
+}
+
+// attestedJSON is a device's signed word, from itself or passed on.
+type attestedJSON struct {
+	At     string `json:"at"`
+	Root   string `json:"root"`
+	Count  uint64 `json:"count"`
+	Equals bool   `json:"equals"` // the root is that of this replica now
+	Then   bool   `json:"then"`   // it was, when this came
 }
 
 func newStatus(a *app) *cobra.Command {
@@ -186,6 +198,12 @@ func (st standing) json() statusJSON {
 		if !p.AgreedAt.IsZero() {
 			view.Root = orNull(p.AgreedOn.String())
 		}
+		if at := p.Attested; at != nil {
+			view.Attested = &attestedJSON{stamp(at.When()), anabranch.Root(at.Root()).String(), at.Count, at.Equals, at.Equalled}
+		}
+		if p.Caught != nil {
+			view.Caught = orNull(p.Caught.Reason.String())
+		}
 		out.Peers = append(out.Peers, view)
 	}
 	return out
@@ -238,6 +256,16 @@ func (st standing) lines() []string {
 			name += " " + called(p.Petname, p.Label)
 		}
 		add("peer", "%s, %s: %s", name, p.Role, st.peer(p))
+		if at := p.Attested; at != nil && (p.AgreedOn != st.Root || !at.Equals) {
+			held := "root " + short(anabranch.Root(at.Root()))
+			if at.Equals {
+				held = "the root that is held here now"
+			}
+			add("", "it signed that it held %s %s", held, ago(at.When(), st.now))
+		}
+		if p.Caught != nil {
+			add("", "CAUGHT: %s; \"anabranch prove --against %s --out FILE\" writes the evidence", p.Caught.Reason, short(p.Device))
+		}
 	}
 	return append(out, "  "+st.verdict())
 }
