@@ -10,6 +10,7 @@ import (
 
 	"anabranch/attest"
 	"anabranch/internal/store"
+	"anabranch/merkle"
 	"anabranch/record"
 	"anabranch/space"
 )
@@ -168,80 +169,130 @@ func TestAskGetsACheckedAnswer(t *testing.T) {
 	}
 }
 
-// A device that lies in each of the ways there are is caught, named, and the
-// evidence checks on a home that never heard of the space.
-func TestALiarIsNamed(t *testing.T) {
-	type answers = func(s *Space, q question, view *store.Snapshot) (*Attestation, []attest.Hash, []byte, error)
-	withhold := func(s *Space, q question, view *store.Snapshot, path string) (*attest.Body, error) {
+// lies are the ways in which a device can answer falsely, and what each is
+// caught at.
+var lies = map[string]struct {
+	answers func(s *Space, q question, view *store.Snapshot) (*Attestation, []attest.Hash, []byte, error)
+	want    attest.Reason
+}{
+	"about its root": {func(s *Space, q question, view *store.Snapshot) (*Attestation, []attest.Hash, []byte, error) {
+		a, grown, body, err := s.answered(q, view)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		a.Trie[5] ^= 1
+		a.Sign(s.author())
+		return a, grown, body, err
+	}, attest.TwoStories}, // its log says another set at that entry
+	"about its root, from the start": {func(s *Space, q question, view *store.Snapshot) (*Attestation, []attest.Hash, []byte, error) {
+		a, grown, body, err := s.answered(q, view)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		a.Trie[5] ^= 1
+		a.Log++ // a log that nobody has seen
+		a.Sign(s.author())
+		return a, grown, body, err
+	}, attest.FalseAnswer},
+	"by withholding": {func(s *Space, q question, view *store.Snapshot) (*Attestation, []attest.Hash, []byte, error) {
 		body, err := answerTo(view, q.query)
 		if err != nil {
-			return nil, err
+			return nil, nil, nil, err
 		}
-		return attest.NewBody(view.Trie(), slices.DeleteFunc(body.Records, func(r *Record) bool { return r.Path == path }))
-	}
-	for name, c := range map[string]struct {
-		lie  answers
-		want attest.Reason
-	}{
-		"about its root": {func(s *Space, q question, view *store.Snapshot) (*Attestation, []attest.Hash, []byte, error) {
-			a, grown, body, err := s.answered(q, view)
-			a.Trie[5] ^= 1
-			a.Sign(s.author())
-			return a, grown, body, err
-		}, attest.TwoStories}, // its log says another set at that entry
-		"about its root, from the start": {func(s *Space, q question, view *store.Snapshot) (*Attestation, []attest.Hash, []byte, error) {
-			a, grown, body, err := s.answered(q, view)
-			a.Trie[5] ^= 1
-			a.Log++ // a log that nobody has seen
-			a.Sign(s.author())
-			return a, grown, body, err
-		}, attest.FalseAnswer},
-		"by withholding": {func(s *Space, q question, view *store.Snapshot) (*Attestation, []attest.Hash, []byte, error) {
-			body, err := withhold(s, q, view, "/notes/x")
+		body, err = attest.NewBody(view.Trie(), slices.DeleteFunc(body.Records, func(r *Record) bool { return r.Path == "/notes/y" }))
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		a, grown, err := s.attest(context.Background(), view, body.Describe(q.nonce, q.query), &q.since)
+		return a, grown, body.Encode(), err
+	}, attest.Withheld},
+	"by answering from an older set": {func(s *Space, q question, _ *store.Snapshot) (*Attestation, []attest.Hash, []byte, error) {
+		older, err := s.rows.Snapshot()
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		defer older.Close()
+		body, err := answerTo(older, q.query)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		// The set as it was before /notes/y came, told of as the present one.
+		var then merkle.Tree
+		for r, err := range older.List(store.Query{Everything: true}) {
 			if err != nil {
 				return nil, nil, nil, err
 			}
-			a, grown, err := s.attest(context.Background(), view, body.Describe(q.nonce, q.query), &q.since)
-			return a, grown, body.Encode(), err
-		}, attest.Withheld},
-	} {
+			if r.Path != "/notes/y" {
+				then.Insert(merkle.ID(r.ID))
+			}
+		}
+		body, err = attest.NewBody(&then, slices.DeleteFunc(body.Records, func(r *Record) bool { return r.Path == "/notes/y" }))
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		a := &Attestation{Space: s.ID(), Count: uint64(then.Count()), Trie: then.Hash(), Answer: body.Describe(q.nonce, q.query)}
+		s.witness.mu.Lock()
+		defer s.witness.mu.Unlock()
+		if err := s.logged(context.Background(), a); err != nil {
+			return nil, nil, nil, err
+		}
+		log := s.ownLogTree()
+		if a.Head, err = log.Head(a.Size); err != nil {
+			return nil, nil, nil, err
+		}
+		a.Sign(s.author())
+		grown, err := log.Grown(q.since.Size, a.Size)
+		return a, grown, body.Encode(), err
+	}, attest.OlderSet},
+}
+
+// A device that lies in each of the ways there are is caught, named, and the
+// evidence checks with nothing but the name of the space.
+func TestALiarIsNamed(t *testing.T) {
+	for name, lie := range lies {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			a, _ := w.create(w.open("a", func(o *Options) { o.answers = c.lie }))
+			a, _ := w.create(w.open("a", func(o *Options) { o.answers = lie.answers }))
 			b := w.join(a, w.open("b"), InviteOptions{Role: record.Writer})
 			w.put(a, "/notes/x", "1")
 			w.put(a, "/notes/y", "2")
-			w.sync(b, a)
+			w.sync(b, a) // a attests what it holds
 			_, err := b.Ask(w.ctx, a.replica.Device(), w.query("/notes"))
 			if !errors.Is(err, ErrCaught) {
 				t.Fatal(err)
 			}
-			w.evidence(b, a.replica.Device(), c.want)
+			w.evidence(b, a.replica.Device(), lie.want)
+			status, err := b.Status(w.ctx)
+			if err != nil || status.Peers[0].Caught == nil {
+				t.Fatal("status does not tell", err)
+			}
 		})
 	}
-	t.Run("by answering from an older set", func(t *testing.T) {
-		w := newWorld(t)
-		var older *store.Snapshot
-		a, _ := w.create(w.open("a", func(o *Options) {
-			o.answers = func(s *Space, q question, view *store.Snapshot) (*Attestation, []attest.Hash, []byte, error) {
-				return s.answered(q, older)
+}
+
+// The same with the liar in a process of its own.
+func TestALiarInAnotherProcessIsNamed(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts processes")
+	}
+	for name, lie := range lies {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			t.Setenv(lieEnv, name)
+			liar := start(t, filepath.Join(dir, "liar"))
+			t.Setenv(lieEnv, "")
+			honest := start(t, filepath.Join(dir, "honest"))
+			liar.do("create")
+			honest.do("join %s", liar.do("invite"))
+			liar.do("write /notes 3")
+			liar.do("put /notes/y 2")
+			honest.report(liar.device)
+			got := honest.do("caught %s", liar.device)
+			if got != lie.want.String() {
+				t.Fatalf("%q, want %q", got, lie.want)
 			}
-		}))
-		b := w.join(a, w.open("b"), InviteOptions{Role: record.Writer})
-		w.put(a, "/notes/x", "1")
-		w.sync(b, a)
-		var err error
-		if older, err = a.snapshot(w.ctx); err != nil {
-			t.Fatal(err)
-		}
-		defer older.Close()
-		w.put(a, "/notes/y", "2")
-		w.sync(b, a) // a attests that it holds /notes/y
-		if _, err := b.Ask(w.ctx, a.replica.Device(), w.query("/notes")); !errors.Is(err, ErrCaught) {
-			t.Fatal(err)
-		}
-		w.evidence(b, a.replica.Device(), attest.OlderSet)
-	})
+		})
+	}
 }
 
 func (w *world) evidence(s *Space, device record.Key, want attest.Reason) {

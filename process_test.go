@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -17,13 +18,18 @@ import (
 	"testing"
 	"time"
 
+	"anabranch/attest"
 	"anabranch/record"
+	"anabranch/space"
 )
 
 // Real processes: the test binary runs again as a replica that takes one
 // command a line and answers with one line.
 
-const childEnv = "ANABRANCH_TEST_CHILD"
+const (
+	childEnv = "ANABRANCH_TEST_CHILD"
+	lieEnv   = "ANABRANCH_TEST_LIE" // one of lies
+)
 
 // runChild serves commands when this process was started as a child.
 func runChild() bool {
@@ -37,6 +43,7 @@ func runChild() bool {
 		Listen:       []string{"127.0.0.1:0"},
 		LeaseDir:     filepath.Join(filepath.Dir(home), "lease"),
 		SyncInterval: time.Second,
+		answers:      lies[os.Getenv(lieEnv)].answers,
 	})
 	if err != nil {
 		fmt.Println("error", err)
@@ -172,6 +179,23 @@ func (c *child) do(words []string) (string, error) {
 		}
 		b, err := json.Marshal(report)
 		return string(b), err
+	case "caught": // caught DEVICE: asks it, and says what it is caught at
+		device, err := record.ParseKey(words[1])
+		if err != nil {
+			return "", err
+		}
+		if _, err := c.space.Ask(c.ctx, device, space.Query{Prefix: "/notes"}); !errors.Is(err, ErrCaught) {
+			return "", fmt.Errorf("not caught: %v", err)
+		}
+		proof, err := c.space.ProveAgainst(device)
+		if err != nil {
+			return "", err
+		}
+		found, err := attest.Check(proof, c.space.ID())
+		if err != nil || found.Device != device {
+			return "", fmt.Errorf("no evidence: %v", err)
+		}
+		return found.Reason.String(), nil
 	case "verify":
 		report, err := c.space.Verify(c.ctx, nil)
 		if err != nil {
