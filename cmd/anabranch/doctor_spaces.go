@@ -57,7 +57,7 @@ func checkCopies(_ *facts, s *spaceFacts) outcome {
 	if len(s.peers) == 0 {
 		return wrong(`"anabranch invite" makes a ticket for a second device; "anabranch backup" a copy`, "no other device is a member: this is the only copy")
 	}
-	return fine("%s members", count(len(s.peers), "other device is a", "other devices are"))
+	return fine("%s", count(len(s.peers), "other device is a member", "other devices are members"))
 }
 
 func checkAdmins(_ *facts, s *spaceFacts) outcome {

@@ -259,6 +259,9 @@ func (s *schema) valid(v any, at string) error {
 			}
 		}
 	}
+	if is == "integer" && s.Type == "number" {
+		return nil
+	}
 	if names, two := s.Type.([]string); is != s.Type && !(two && slices.Contains(names, is)) {
 		return fmt.Errorf("%s is of type %s, not %v", at, is, s.Type)
 	}
