@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -240,6 +241,7 @@ func (a *app) attend(ctx context.Context, r *anabranch.Replica, conn net.Conn) {
 	conn.SetReadDeadline(time.Now().Add(orderTimeout))
 	o, err := readOrder(conn)
 	if err != nil {
+		refuse(conn, err)
 		return
 	}
 	conn.SetReadDeadline(time.Time{})
@@ -289,6 +291,16 @@ func (a *app) attend(ctx context.Context, r *anabranch.Replica, conn net.Conn) {
 	reading.Wait()
 }
 
+// refuse answers an order that cannot be read.
+func refuse(conn net.Conn, err error) {
+	conn.SetWriteDeadline(time.Now().Add(lastWords))
+	back := &packets{w: conn}
+	words := &app{stdout: io.Discard, stderr: stream{back, packetErr}}
+	words.say("error: the running up does not understand the command: %s", plain(err))
+	words.say("hint: run the same version of anabranch as it")
+	back.send(packetExit, []byte{exitIncompatible})
+}
+
 func readOrder(conn io.Reader) (order, error) {
 	var line []byte
 	one := make([]byte, 1)
@@ -298,7 +310,9 @@ func readOrder(conn io.Reader) (order, error) {
 		}
 		if one[0] == '\n' {
 			var o order
-			err := json.Unmarshal(line, &o)
+			d := json.NewDecoder(bytes.NewReader(line))
+			d.DisallowUnknownFields() // what it would ask for is not done, so it is said
+			err := d.Decode(&o)
 			if err == nil && o.Schema != orderSchema {
 				err = fmt.Errorf("order of schema %q", o.Schema)
 			}
