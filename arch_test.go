@@ -58,6 +58,7 @@ var plan = map[string]room{
 
 	// First floor, pure side.
 	"internal/session": {pure: true, may: []string{"record", "space", "reconcile", "sketch", "merkle"}},
+	"internal/fetch":   {pure: true, may: []string{"blob"}}, // from whom to ask what of the content that records name
 	"internal/engine":  {pure: true, may: []string{"internal/session", "gossip", "record", "space", "reconcile", "sketch", "merkle"}},
 
 	// First floor, I/O side: each owns one library.
@@ -74,7 +75,7 @@ var plan = map[string]room{
 
 	// Second floor: the front door introduces the rooms below to each other.
 	".": {
-		may:  slices.Concat(ground, []string{"internal/engine", "internal/session", "internal/store", "internal/mesh", "internal/model", "internal/sim"}),
+		may:  slices.Concat(ground, []string{"internal/fetch", "internal/engine", "internal/session", "internal/store", "internal/mesh", "internal/model", "internal/sim"}),
 		deps: []string{"filippo.io/age"}, // keys under a passphrase: the front door is where keys are
 	},
 

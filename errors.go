@@ -64,6 +64,8 @@ var (
 	// ErrFull says that the disk has no room: reading goes on, and writing
 	// again as soon as there is some.
 	ErrFull = store.ErrFull
+	// ErrQuota says that content would pass Options.BlobBytes.
+	ErrQuota = store.ErrQuota
 	// ErrFailed says that the disk failed: nothing is written until the
 	// store is opened again.
 	ErrFailed = store.ErrFailed
@@ -108,6 +110,7 @@ func named(err error) error {
 	}{
 		{ErrClosed, []error{store.ErrClosed, mesh.ErrClosed}},
 		{ErrNoSpace, []error{store.ErrDropped}}, // left meanwhile
+		{ErrContentMissing, []error{store.ErrNotHere}},
 		{ErrIncompatible, []error{session.ErrVersion}},
 		{ErrRefused, []error{mesh.ErrRefused, session.ErrRefused}},
 		{ErrUnreachable, []error{mesh.ErrUnreachable, mesh.ErrWrongPeer}},

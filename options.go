@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"anabranch/attest"
+	"anabranch/internal/fetch"
 	"anabranch/internal/mesh"
 	"anabranch/internal/store"
 )
@@ -78,6 +79,12 @@ type Options struct {
 	// HeldBytes bounds records of others whose authority is unknown here.
 	// Default 64 MiB.
 	HeldBytes int64
+	// BlobBytes bounds the content of blobs kept here; 0: no bound. What would
+	// pass it is not fetched, and putting it is ErrQuota.
+	BlobBytes int64
+	// BlobRate bounds the content moved, in bytes a second, each way; 0: no
+	// bound. Records are not held back by it.
+	BlobRate int64
 	// OnEvent is told what happens with peers, from the goroutine it happens
 	// in: it must not block, nor call Close.
 	OnEvent func(Event)
@@ -90,6 +97,8 @@ type Options struct {
 	Clock func() time.Time
 	// Logger defaults to discarding.
 	Logger *slog.Logger
+
+	blobFetch fetch.Options // of this package's own tests
 
 	// host replaces the network in this package's own tests.
 	host func(key mesh.Key, gate func(mesh.Key, string) bool) (mesh.Host, error)
@@ -154,6 +163,9 @@ func (o *Options) validate(dir string) error {
 	}
 	if o.HeldBytes < 0 {
 		errs = append(errs, fmt.Errorf("held bytes: %d is negative", o.HeldBytes))
+	}
+	if o.BlobBytes < 0 || o.BlobRate < 0 {
+		errs = append(errs, fmt.Errorf("blobs: %d bytes at %d a second: neither is negative", o.BlobBytes, o.BlobRate))
 	}
 	if o.OnEvent == nil {
 		o.OnEvent = func(Event) {}

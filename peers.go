@@ -25,20 +25,22 @@ type peer struct {
 	device  record.Key
 	arrived chan struct{} // cap 1: the peer has opened a stream for its frames
 
-	mu      sync.Mutex // guards all below
-	agreed  map[record.SpaceID]agreement
-	parted  map[record.SpaceID]parted
-	failed  map[record.SpaceID]failure // the last session there that did not end well, if none has since
-	blocked time.Time                  // no sessions before this: the peer sent what is wrong for everyone
-	charge  string                     // what it was charged with last
-	syncing map[record.SpaceID]int     // sessions whose stream is open
-	inside  int                        // sessions that it has open here, its hello awaited or not
-	hurried time.Time                  // when a new place last made us forget the back-off
-	heard   []heardAddr                // on the local network, newest first
-	noted   []string                   // where it says, in a note, that it can be reached
-	wired   bool                       // it has its goroutine for frames
-	wire    *wire                      // nil unless frames go both ways
-	out, in mesh.Stream                // opened here and by the peer, and not yet part of a wire
+	mu       sync.Mutex // guards all below
+	agreed   map[record.SpaceID]agreement
+	parted   map[record.SpaceID]parted
+	failed   map[record.SpaceID]failure // the last session there that did not end well, if none has since
+	blocked  time.Time                  // no sessions before this: the peer sent what is wrong for everyone
+	charge   string                     // what it was charged with last
+	syncing  map[record.SpaceID]int     // sessions whose stream is open
+	inside   int                        // sessions that it has open here, its hello awaited or not
+	hurried  time.Time                  // when a new place last made us forget the back-off
+	heard    []heardAddr                // on the local network, newest first
+	noted    []string                   // where it says, in a note, that it can be reached
+	wired    bool                       // it has its goroutine for frames
+	wire     *wire                      // nil unless frames go both ways
+	out, in  mesh.Stream                // opened here and by the peer, and not yet part of a wire
+	faults   int                        // what its content was charged with
+	fetching int                        // streams about content that it has open here
 }
 
 // agreement is the last time both sides held the same root.
@@ -290,7 +292,7 @@ func (r *Replica) admits(key mesh.Key, protocol string) bool {
 		return false
 	}
 	switch protocol {
-	case syncProtocol, gossipProtocol, askProtocol:
+	case syncProtocol, gossipProtocol, askProtocol, blobProtocol:
 		return r.readers[record.Key(key)]
 	case joinProtocol:
 		return r.calling[record.Key(key)] > 0 || r.tickets.admit(record.Key(key), r.options.Clock())

@@ -41,6 +41,8 @@ type Replica struct {
 	making    sync.Mutex                       // held while a space comes to be here: its name, keys and rows are one thing
 	reading   sync.Mutex                       // held while the member lists are read anew
 	told      map[record.SpaceID][]engine.Peer // the members that the engine knows of; guarded by reading
+	blobLives chan struct{}                    // cap blobServes: likewise for streams about content
+	pacers    [2]pacer                         // of content, in and out
 
 	watch     *mesh.Watch     // nil if nobody looks around
 	discovery *mesh.Discovery // nil likewise
@@ -80,6 +82,7 @@ func Open(ctx context.Context, dir string, o Options) (*Replica, error) {
 	// that make a home at once cannot both make a key.
 	st, err := store.Open(filepath.Join(dir, "store"), store.Options{
 		HeldBytes: o.HeldBytes,
+		BlobBytes: o.BlobBytes,
 		TrashAge:  o.TrashAge,
 		LeaseDir:  o.LeaseDir,
 		Now:       o.Clock,
@@ -106,6 +109,7 @@ func Open(ctx context.Context, dir string, o Options) (*Replica, error) {
 		lives:     make(chan struct{}, maxIncoming),
 		exchanges: make(chan due, 64),
 		joins:     make(chan struct{}, maxJoins),
+		blobLives: make(chan struct{}, blobServes),
 		spaces:    map[record.SpaceID]*Space{},
 		peers:     map[record.Key]*peer{},
 		calling:   map[record.Key]int{},
@@ -146,6 +150,7 @@ func Open(ctx context.Context, dir string, o Options) (*Replica, error) {
 	if r.host != nil {
 		r.wg.Go(r.tendPeers)
 		r.wg.Go(r.tendExchanges)
+		r.wg.Go(r.tendBlobs)
 		r.lookAround()
 	}
 	return r, nil
@@ -165,6 +170,7 @@ func (r *Replica) listen() error {
 		syncProtocol: after(r.serveSync),
 		joinProtocol: after(r.serveJoin),
 		askProtocol:  after(r.serveAsk),
+		blobProtocol: after(r.serveBlobs),
 	}
 	if !r.options.Manual && !r.options.noGossip {
 		handlers[gossipProtocol] = after(r.serveWire)

@@ -25,6 +25,7 @@ type Space struct {
 	authors []ed25519.PrivateKey // this device's keys here; the last is in use
 	name    string               // guarded by replica.mu
 	witness witness
+	blobs   *fetcher
 }
 
 // CreateSpace makes a space whose first member is this device, as an admin
@@ -116,6 +117,7 @@ func (r *Replica) attach(rows *store.Space) (*Space, error) {
 	s := r.spaces[rows.ID()]
 	if s == nil {
 		s = &Space{replica: r, rows: rows}
+		s.blobs = newFetcher(s)
 		r.spaces[rows.ID()] = s
 	}
 	s.authors, s.name = authors, string(name)
@@ -193,6 +195,9 @@ func (s *Space) tending() func() {
 // when the oldest has waited for SweepDelay; Close sweeps the rest.
 func (s *Space) tend(told uint64) {
 	r := s.replica
+	if r.host != nil {
+		r.wg.Go(s.blobs.run)
+	}
 	var waiting time.Time // since when kills wait; zero if none do
 	floor := 0            // kills that the last sweep could not write, of a sealed key
 	for {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -80,6 +81,25 @@ func (sp *Space) FetchBlob(name blob.Name) (*Partial, error) {
 	b.parts[key] = p
 	b.mu.Unlock()
 	return p, nil
+}
+
+// BegunBlobs are the names of what was begun to be fetched for this space and
+// is in files.
+func (sp *Space) BegunBlobs() []blob.Name {
+	b := sp.store.blobs
+	files, err := b.fs.List(b.dir)
+	if err != nil {
+		return nil
+	}
+	var out []blob.Name
+	for _, file := range files {
+		if base, ok := strings.CutSuffix(file, partSuffix); ok {
+			if key, err := parsePart(base); err == nil && key.space == sp.number {
+				out = append(out, key.name)
+			}
+		}
+	}
+	return out
 }
 
 func (b *blobs) openPartial(sp *Space, name blob.Name) (*Partial, error) {
