@@ -104,6 +104,7 @@ so that "in sync" is something proven and never assumed.
 	group(groupReplica, newSync(a), newWait(a), newStatus(a), newDoctor(a), newVerify(a), newProve(a), runsHere(newPaths(a)), newPassphrase(a))
 	group(groupReplica, newBackup(a), runsHere(newRestore(a)))
 	root.AddCommand(runsHere(newBench(a)), runsHere(newBenchPeer(a)), runsHere(newVersion(a)), runsHere(newCheck(a)), runsHere(newMan(a)))
+	root.AddCommand(runsHere(newSim(a)))
 	return root
 }
 

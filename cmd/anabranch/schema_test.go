@@ -42,6 +42,7 @@ var schemas = map[string]any{
 	"anabranch.removal/1":      removalJSON{},
 	"anabranch.restore/1":      backupJSON{},
 	"anabranch.revocation/1":   revocationJSON{},
+	"anabranch.simulation/1":   simulationJSON{},
 	"anabranch.space/1":        spaceJSON{},
 	"anabranch.status/1":       statusJSON{},
 	"anabranch.sync/1":         syncJSON{},

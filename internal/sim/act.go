@@ -125,11 +125,15 @@ func (r *replica) write(seed uint64) {
 			w.sometimes("a deleted document")
 		}
 	}
+	r.writeDraft(d)
+}
+
+func (r *replica) writeDraft(d store.Draft) {
 	r.own(func() ([]*record.Verified, error) {
 		return r.rows.Write(context.Background(), r.key, r.wall(), d)
 	}, func(rs []*record.Verified) {
 		if d.Kind == record.Doc {
-			w.check.read(r, d.Path, rs[0])
+			r.w.check.read(r, d.Path, rs[0])
 		}
 	})
 }

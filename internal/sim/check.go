@@ -36,21 +36,24 @@ import (
 //	C11 a session costs no more than its difference allows
 //	C12 what a replica keeps for peers is bounded
 type checker struct {
-	w      *world
-	issued map[record.ID]*issue
-	roots  map[setSum][32]byte
-	sums   map[[32]byte]setSum
-	dots   map[dot]record.ID
-	delays []time.Duration // from a write to each other replica
-	named  map[int]bool    // malicious replicas that somebody honest has named
-	forged map[[32]byte]bool
+	w       *world
+	issued  map[record.ID]*issue
+	roots   map[setSum][32]byte
+	sums    map[[32]byte]setSum
+	dots    map[dot]record.ID
+	delays  []time.Duration // from a write to each other replica
+	counted time.Duration   // writes before are not among them
+	last    time.Duration   // when the last record reached a replica
+	named   map[int]bool    // malicious replicas that somebody honest has named
+	forged  map[[32]byte]bool
 }
 
 // issue is one record that somebody wrote.
 type issue struct {
-	v  *record.Verified
-	at time.Duration
-	by int
+	v     *record.Verified
+	at    time.Duration
+	by    int
+	early int // replicas that had it within 2 s
 }
 
 // setSum is a set of IDs as a sum, and how many there are.
@@ -161,8 +164,12 @@ func (c *checker) moved(r *replica, a store.Arrival) {
 	w.trace.bytes(v.ID[:8])
 	k.members[v.ID] = true
 	k.sum.add(v.ID, 1)
-	if v.Data() && is.by != r.i && !w.quiet {
+	c.last = w.now
+	if v.Data() && is.by != r.i && r.honest() && is.at >= c.counted {
 		c.delays = append(c.delays, w.now-is.at)
+		if w.now-is.at <= 2*time.Second {
+			is.early++
+		}
 	}
 }
 
@@ -268,6 +275,36 @@ func (c *checker) keeps(r *replica, check string) {
 		w.violate(check, "replica %d lost %v %v number %d, which it had acknowledged", r.i, v.Kind, id, v.Seq)
 		return
 	}
+}
+
+func sortedIssues(m map[record.ID]*issue) []record.ID {
+	return slices.SortedFunc(maps.Keys(m), record.ID.Compare)
+}
+
+// missed counts the records that a tenth of the replicas or more lack, a
+// second after they were written.
+func (c *checker) missed(n int) (missed int) {
+	for id, is := range c.issued {
+		have := 0
+		for _, r := range c.w.replicas {
+			if r.know.members[id] {
+				have++
+			}
+		}
+		if have < n*9/10 && is.at < c.w.now-time.Second {
+			missed++
+		}
+	}
+	return missed
+}
+
+// reached is the share of replicas that hold a record, over all records.
+func (c *checker) reached(n int) float64 {
+	have := 0
+	for _, r := range c.w.replicas {
+		have += r.know.sum.count
+	}
+	return float64(have) / float64(max(1, n*len(c.issued)))
 }
 
 func sortedIDs(m map[record.ID]*record.Verified) []record.ID {

@@ -191,6 +191,11 @@ func (w *world) send(r, o *replica, frame []byte) {
 func (w *world) carry(c *conn, r, o *replica, frame []byte) {
 	w.traffic.frames++
 	w.traffic.bytes += int64(len(frame))
+	if rumorIn(frame) != nil {
+		w.traffic.copies++
+	} else if len(frame) > 3 && frame[0] == 3 && gossip.FrameType(frame[2]) == gossip.IHaveFrame {
+		w.traffic.ids += int64(len(frame)-3) / 33
+	}
 	to := c.side(o)
 	if c.queued[to] > queueBytes {
 		w.sometimes("a frame dropped by a full queue")

@@ -47,6 +47,7 @@ type traffic struct {
 	sessions          int64
 	sessionBytes      int64 // both ways
 	records           int64 // that crossed in sessions
+	copies, ids       int64 // in frames: payloads, and IDs announced
 	moving            int64 // sessions in which something crossed
 	dials, lost, cuts int64
 }

@@ -1,0 +1,437 @@
+package sim
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"anabranch/gossip"
+	"anabranch/internal/engine"
+	"anabranch/record"
+)
+
+// crowd is a world of very many replicas: real engines and gossip, and in the
+// place of a store a bit for each update, whose bytes are shared by all. Its
+// sessions are modelled: equal sets cost a round trip, others two more, and
+// then each side has what the other had. Links take a fixed time by pair.
+type crowd struct {
+	o        Options
+	rng      *rand.Rand
+	q        queue[happening]
+	now      time.Duration
+	trace    trace
+	events   int
+	space    record.SpaceID
+	members  []gossip.Peer // ascending
+	index    map[gossip.Peer]int32
+	nodes    []node
+	updates  []update
+	byID     map[gossip.ID]int32
+	split    bool // halves cannot reach each other
+	result   Result
+	reached  func(i int32, k int32) // sees every delivery; may be nil
+	measure  bool                   // what is sent now is counted
+	frames   uint64
+	bytes    uint64
+	copies   uint64
+	payloads uint64 // measured or not
+	ids      uint64
+	blamed   map[[2]int32]bool // honest, and whom it charges
+}
+
+type node struct {
+	key     gossip.Peer
+	e       *engine.Engine
+	tickAt  time.Duration
+	born    time.Duration
+	life    int32
+	down    bool
+	liar    bool
+	had     []uint64 // a bit for each update
+	count   int
+	sum     uint64
+	version uint64
+	theirs  uint32
+	links   []tie // open connections
+	talks   []modelled
+}
+
+type tie struct {
+	to int32
+	up bool
+}
+
+// modelled is a session: who began it, under which numbers.
+type modelled struct {
+	peer   int32
+	life   int32
+	ours   engine.Session
+	theirs engine.Session // the peer's number
+	equal  bool
+	begun  bool // here
+}
+
+type update struct {
+	id   gossip.ID
+	body []byte
+	at   time.Duration
+	have int
+	full time.Duration // when everybody alive had it
+}
+
+type happening struct {
+	to, from int32
+	life     int32
+	kind     uint8
+	n        uint64
+	frame    []byte
+	call     func()
+}
+
+const (
+	onFrame uint8 = iota
+	onTick
+	onUp
+	onDown
+	onAsk
+	onAnswer
+	onData
+	onRefused
+	onCall
+)
+
+// newCrowd makes replicas that know each other's keys and nothing else.
+func newCrowd(o Options) *crowd {
+	w := &crowd{
+		o: o, rng: rand.New(rand.NewPCG(o.Seed, 0xc20d)), trace: freshTrace, space: record.SpaceID{1},
+		index: make(map[gossip.Peer]int32, o.Replicas), nodes: make([]node, o.Replicas), byID: make(map[gossip.ID]int32),
+		blamed: make(map[[2]int32]bool),
+	}
+	names := rand.New(rand.NewPCG(o.Seed, 0x6e0de5))
+	keys := make([]gossip.Peer, o.Replicas)
+	for i := range keys {
+		fill(names, keys[i][:])
+		w.index[keys[i]] = int32(i)
+	}
+	w.members = slices.Clone(keys)
+	slices.SortFunc(w.members, func(a, b gossip.Peer) int { return slices.Compare(a[:], b[:]) })
+	words := (o.Writes + warmup + 63) / 64
+	bits := make([]uint64, words*o.Replicas)
+	for i := range w.nodes {
+		n := &w.nodes[i]
+		n.tickAt, n.had = forever, bits[i*words:(i+1)*words:(i+1)*words]
+		n.key = keys[i]
+		w.create(int32(i))
+	}
+	return w
+}
+
+func fill(rng *rand.Rand, b []byte) {
+	for ; len(b) >= 8; b = b[8:] {
+		binary.BigEndian.PutUint64(b, rng.Uint64())
+	}
+}
+
+func (w *crowd) key(i int32) gossip.Peer { return w.nodes[i].key }
+
+func (w *crowd) create(i int32) {
+	n := &w.nodes[i]
+	e, err := engine.New(engine.Options{
+		Self: n.key, Rand: rand.New(rand.NewPCG(w.o.Seed^uint64(n.life)<<40, uint64(i))), SyncInterval: w.o.Interval,
+		Gossip: gossip.Options{CacheAge: 10 * time.Second},
+	})
+	if err != nil {
+		panic(err)
+	}
+	n.e, n.born = e, w.now
+}
+
+// near is how long a frame takes between two.
+func (w *crowd) near(a, b int32) time.Duration {
+	h := uint64(min(a, b))<<32 | uint64(max(a, b))
+	h = (h ^ w.o.Seed) * 0x9e3779b97f4a7c15
+	span := uint64(w.o.LatencyMost - w.o.LatencyLeast)
+	if span == 0 {
+		return w.o.LatencyLeast
+	}
+	return w.o.LatencyLeast + time.Duration((h>>32)*1000%span)
+}
+
+// apart reports whether a split lies between two.
+func (w *crowd) apart(a, b int32) bool {
+	half := int32(len(w.nodes) / 2)
+	return w.split && (a < half) != (b < half)
+}
+
+func (w *crowd) at(at time.Duration, f func()) {
+	w.q.push(at, happening{kind: onCall, call: f})
+}
+
+// run lets everything happen up to a time, or until done says so.
+func (w *crowd) run(until time.Duration, done func() bool) {
+	for w.q.next() <= until && (done == nil || !done()) {
+		at, h := w.q.pop()
+		w.now = at
+		if h.kind == onCall {
+			h.call()
+			continue
+		}
+		n := &w.nodes[h.to]
+		if n.down || h.life != n.life || h.kind == onTick && n.tickAt != at {
+			continue
+		}
+		w.events++
+		w.trace.mix(uint64(at))
+		w.trace.mix(uint64(h.to)<<32 | uint64(uint32(h.from)))
+		w.trace.mix(uint64(h.kind)<<32 | uint64(len(h.frame)))
+		w.happen(n, &h)
+	}
+	if done == nil || !done() {
+		w.now = until
+	}
+}
+
+func (w *crowd) happen(n *node, h *happening) {
+	switch h.kind {
+	case onTick:
+		n.tickAt = forever
+		w.step(h.to, engine.Tick{})
+	case onFrame:
+		w.trace.bytes(h.frame[:min(len(h.frame), 40)])
+		if t := n.tie(h.from); t != nil && t.up {
+			w.step(h.to, engine.Frame{Peer: w.key(h.from), Bytes: h.frame})
+		}
+	case onUp:
+		if t := n.tie(h.from); t != nil {
+			t.up = true
+			w.step(h.to, engine.PeerUp{Peer: w.key(h.from), RTT: 2 * w.near(h.to, h.from)})
+			w.step(h.to, engine.StreamUp{Peer: w.key(h.from)})
+		}
+	case onDown:
+		if n.tie(h.from) == nil {
+			w.end(h.to, h.from)
+			w.step(h.to, engine.PeerDown{Peer: w.key(h.from)})
+		}
+	default:
+		w.session(n, h)
+	}
+}
+
+func (n *node) tie(to int32) *tie {
+	for i := range n.links {
+		if n.links[i].to == to {
+			return &n.links[i]
+		}
+	}
+	return nil
+}
+
+// step gives an engine an input and does what it says.
+func (w *crowd) step(i int32, in engine.Input) {
+	n := &w.nodes[i]
+	outs := n.e.Step(w.now-n.born, in)
+	var judge []engine.Judge
+	for k := 0; k < len(outs); k++ {
+		switch out := outs[k].(type) {
+		case engine.Send:
+			w.send(i, w.index[out.Peer], out.Frame)
+		case engine.Judge:
+			judge = append(judge, out)
+		case engine.Dial:
+			w.dial(i, w.index[out.Peer])
+		case engine.Hangup:
+			w.hangup(i, w.index[out.Peer])
+		case engine.Sync:
+			w.sync(i, w.index[out.Peer], out.Session)
+		case engine.Serve:
+			w.serve(i, out.Session, true)
+		case engine.Refuse:
+			w.serve(i, out.Session, false)
+		case engine.Charge:
+			o := w.index[out.Peer]
+			if !n.liar {
+				w.blamed[[2]int32{i, o}] = true
+			}
+		}
+	}
+	for _, j := range judge {
+		w.judge(i, j)
+	}
+	if next := n.e.Next(); next < forever-n.born {
+		if at := max(w.now, next+n.born); at != n.tickAt {
+			n.tickAt = at
+			w.q.push(at, happening{to: i, from: i, life: n.life, kind: onTick})
+		}
+	}
+}
+
+func (w *crowd) push(d time.Duration, h happening) {
+	h.life = w.nodes[h.to].life
+	w.q.push(w.now+d, h)
+}
+
+// send puts a frame on a link.
+func (w *crowd) send(from, to int32, frame []byte) {
+	n := &w.nodes[from]
+	t := n.tie(to)
+	if t == nil || !t.up {
+		return
+	}
+	body := rumorIn(frame)
+	if body != nil {
+		w.payloads++
+	}
+	if w.measure {
+		w.frames++
+		w.bytes += uint64(len(frame)) + 2
+		if body != nil {
+			w.copies++
+		} else if frame[0] == 3 && frame[2] == byte(gossip.IHaveFrame) {
+			w.ids += uint64(len(frame)-3) / 33
+		}
+	}
+	if body != nil {
+		switch {
+		case n.liar:
+			frame = slices.Clone(frame)
+			frame[len(frame)-1] ^= 1
+		case body[len(body)-1] != 0:
+			w.result.Forwarded++ // forged content, from somebody honest
+		}
+	}
+	if w.apart(from, to) || w.o.Loss > 0 && w.rng.Float64() < w.o.Loss {
+		return
+	}
+	w.push(w.near(from, to), happening{to: to, from: from, kind: onFrame, frame: frame})
+}
+
+func (w *crowd) dial(from, to int32) {
+	o := &w.nodes[to]
+	if from == to || o.down || w.apart(from, to) {
+		w.push(time.Second, happening{to: from, from: to, kind: onDown})
+		return
+	}
+	rtt := 2 * w.near(from, to)
+	if t := w.nodes[from].tie(to); t == nil {
+		w.nodes[from].links = append(w.nodes[from].links, tie{to: to})
+		o.links = append(o.links, tie{to: from})
+		w.push(rtt/2, happening{to: to, from: from, kind: onUp})
+		w.push(rtt, happening{to: from, from: to, kind: onUp})
+	}
+}
+
+// hangup ends a connection.
+func (w *crowd) hangup(from, to int32) {
+	if w.untie(from, to) {
+		w.push(0, happening{to: from, from: to, kind: onDown})
+		w.push(w.near(from, to), happening{to: to, from: from, kind: onDown})
+	}
+}
+
+func (w *crowd) untie(a, b int32) bool {
+	found := false
+	for _, x := range [2][2]int32{{a, b}, {b, a}} {
+		n := &w.nodes[x[0]]
+		n.links = slices.DeleteFunc(n.links, func(t tie) bool {
+			found = found || t.to == x[1]
+			return t.to == x[1]
+		})
+	}
+	return found
+}
+
+// sever ends every connection across the split: the ends see it some seconds
+// later.
+func (w *crowd) sever() {
+	for i := range w.nodes {
+		for _, t := range slices.Clone(w.nodes[i].links) {
+			if !w.apart(int32(i), t.to) {
+				continue
+			}
+			w.untie(int32(i), t.to)
+			d := 2*time.Second + time.Duration(w.rng.Int64N(int64(2*time.Second)))
+			w.push(d, happening{to: int32(i), from: t.to, kind: onDown})
+			w.push(d, happening{to: t.to, from: int32(i), kind: onDown})
+		}
+	}
+}
+
+// crash stops a replica; its peers see it two to four seconds later.
+func (w *crowd) crash(i int32) {
+	n := &w.nodes[i]
+	n.down = true
+	n.life++
+	n.talks = nil
+	for _, t := range slices.Clone(n.links) {
+		w.untie(i, t.to)
+		w.push(2*time.Second+time.Duration(w.rng.Int64N(int64(2*time.Second))), happening{to: t.to, from: i, kind: onDown})
+	}
+}
+
+// restart brings a replica back with what it had.
+func (w *crowd) restart(i int32) {
+	n := &w.nodes[i]
+	if !n.down {
+		return
+	}
+	n.down, n.tickAt = false, forever
+	w.create(i)
+	w.enter(i)
+}
+
+// enter tells an engine of the space.
+func (w *crowd) enter(i int32) {
+	w.step(i, engine.Joined{Space: w.space, Members: w.members})
+}
+
+// judge answers a rumor.
+func (w *crowd) judge(i int32, j engine.Judge) {
+	n := &w.nodes[i]
+	k, known := w.byID[j.ID]
+	v := gossip.Accepted
+	switch {
+	case !known:
+		v = gossip.Rejected
+	case n.has(k):
+		v = gossip.Known
+	case j.Bytes == nil:
+		v = gossip.Lost
+	case string(j.Bytes) != string(w.updates[k].body):
+		v = gossip.Rejected
+	}
+	if v == gossip.Accepted {
+		w.take(i, k)
+	}
+	w.step(i, engine.Judged{Space: w.space, ID: j.ID, Verdict: v})
+	if v == gossip.Accepted {
+		w.step(i, engine.Committed{Space: w.space, Version: n.version, Fresh: []engine.Fresh{{ID: j.ID}}})
+	}
+}
+
+func (n *node) has(k int32) bool { return n.had[k/64]&(1<<(k%64)) != 0 }
+
+// take makes an update the replica's.
+func (w *crowd) take(i, k int32) {
+	n, u := &w.nodes[i], &w.updates[k]
+	n.had[k/64] |= 1 << (k % 64)
+	n.count++
+	n.version++
+	n.sum += binary.BigEndian.Uint64(u.id[:])
+	u.have++
+	if w.reached != nil {
+		w.reached(i, k)
+	}
+}
+
+// publish writes an update at a replica.
+func (w *crowd) publish(i int32, size int) {
+	k := int32(len(w.updates))
+	u := update{body: make([]byte, size), at: w.now}
+	fill(w.rng, u.id[:])
+	copy(u.body, u.id[:])
+	w.byID[u.id] = k
+	w.updates = append(w.updates, u)
+	w.take(i, k)
+	w.step(i, engine.Committed{Space: w.space, Version: w.nodes[i].version, Fresh: []engine.Fresh{{ID: u.id, Bytes: u.body, Own: true}}})
+}
