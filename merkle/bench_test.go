@@ -1,15 +1,24 @@
 package merkle
 
 import (
+	"flag"
 	"runtime"
 	"testing"
 )
 
 const million = 1_000_000
 
+var benchIDs = flag.Int("ids", million, "how many IDs the trees of proofs hold")
+
 func bigTree() *Tree {
 	t := new(Tree)
-	t.Insert(numberedUpTo(million)...)
+	for n := 0; n < *benchIDs; n += million {
+		ids := make([]ID, min(million, *benchIDs-n))
+		for i := range ids {
+			ids[i] = numbered(n + i)
+		}
+		t.Insert(ids...)
+	}
 	t.Hash()
 	return t
 }
