@@ -82,7 +82,7 @@ func TestASocketOfAnotherUserIsRefused(t *testing.T) {
 func TestAnOrderWithAnUnknownKeyIsRefused(t *testing.T) {
 	for line, want := range map[string]string{
 		`{"schema":"` + orderSchema + `","args":["status"],"surprise":1}`: `unknown field "surprise"`,
-		`{"schema":"another/99","args":["status"]}`:               "another/99",
+		`{"schema":"another/99","args":["status"]}`:                       "another/99",
 		`{"schema":`: "unexpected",
 	} {
 		ours, theirs := net.Pipe()
