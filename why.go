@@ -51,6 +51,7 @@ type Why struct {
 	Reason Reason
 	By     []record.ID // the grants, seals or sweeps that decide
 	Under  []string    // with NotCovered: the areas that the author may write in
+	Caught *Caught     // what its author's device signed falsely, if it is known to have
 	Forked bool        // another record stands under its lane and number, or may
 	// Of a document in the set: what reading its path makes of it, and the
 	// version that is read, which is itself if State is Current.
@@ -70,6 +71,7 @@ type Holder struct {
 	Label, Petname string
 	At             time.Time // of the comparison
 	Root           Root
+	Caught         *Caught // what it signed falsely, if it is known to have
 }
 
 // maxWhy bounds the records explained for one path.
@@ -114,6 +116,7 @@ func (s *Space) Why(ctx context.Context, what string) ([]Why, error) {
 
 // explainer explains records of one snapshot.
 type explainer struct {
+	caught map[record.Key]*Caught // by device
 	space  *Space
 	view   *store.Snapshot
 	state  *space.State
@@ -228,6 +231,9 @@ func (e *explainer) prepare() error {
 	if err != nil {
 		return err
 	}
+	if _, e.caught, err = e.space.witnessed(e.view, Root(root)); err != nil {
+		return err
+	}
 	r := e.space.replica
 	for _, g := range e.state.Members() {
 		if g.Sealed || g.Device == r.Device() || slices.ContainsFunc(e.peers, func(p holding) bool { return p.Device == g.Device }) {
@@ -243,7 +249,7 @@ func (e *explainer) prepare() error {
 }
 
 func (e *explainer) holder(device record.Key) Holder {
-	return Holder{Device: device, Label: e.called[device], Petname: e.space.replica.Petname(device)}
+	return Holder{Device: device, Label: e.called[device], Petname: e.space.replica.Petname(device), Caught: e.caught[device]}
 }
 
 func (e *explainer) explain(v *Record) (Why, error) {
@@ -255,7 +261,7 @@ func (e *explainer) explain(v *Record) (Why, error) {
 	}
 	if w.Device != (record.Key{}) {
 		h := e.holder(w.Device)
-		w.Label, w.Petname = h.Label, h.Petname
+		w.Label, w.Petname, w.Caught = h.Label, h.Petname, h.Caught
 	}
 	w.Forked = v.Data() && slices.ContainsFunc(e.forks, func(f Fork) bool {
 		return f.Author == v.Author && f.Lane == v.Lane && f.Number <= v.Seq

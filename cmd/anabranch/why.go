@@ -28,8 +28,9 @@ type whyJSON struct {
 	State   string       `json:"state,omitempty"`  // of a document: current, conflicting or replaced
 	Reads   string       `json:"reads,omitempty"`  // of a document: the ID of the version that is read
 	Expired bool         `json:"expired,omitempty"`
-	Holders []holderJSON `json:"holders"` // members that agreed on a root with it in
-	Others  []holderJSON `json:"others"`  // members of which that is not known
+	Caught  string       `json:"caught,omitempty"` // what its author's device signed falsely
+	Holders []holderJSON `json:"holders"`          // members that agreed on a root with it in
+	Others  []holderJSON `json:"others"`           // members of which that is not known
 }
 
 type holderJSON struct {
@@ -38,6 +39,7 @@ type holderJSON struct {
 	Petname  string `json:"petname,omitempty"`
 	AgreedAt string `json:"agreed_at,omitempty"`
 	AgreedOn string `json:"agreed_on,omitempty"` // a root
+	Caught   string `json:"caught,omitempty"`    // what it signed falsely
 }
 
 func newWhy(a *app) *cobra.Command {
@@ -94,6 +96,7 @@ func viewWhy(s *anabranch.Space, w anabranch.Why) whyJSON {
 	if w.Reads != (record.ID{}) {
 		out.Reads = w.Reads.String()
 	}
+	out.Caught = caughtWords(w.Caught)
 	for _, id := range w.By {
 		out.By = append(out.By, id.String())
 	}
@@ -104,12 +107,21 @@ func viewHolders(holders []anabranch.Holder) []holderJSON {
 	out := []holderJSON{}
 	for _, h := range holders {
 		view := holderJSON{Device: h.Device.String(), Label: h.Label, Petname: h.Petname, AgreedAt: stamp(h.At)}
+		view.Caught = caughtWords(h.Caught)
 		if !h.At.IsZero() {
 			view.AgreedOn = h.Root.String()
 		}
 		out = append(out, view)
 	}
 	return out
+}
+
+// caughtWords is what a device was caught at; empty if at nothing.
+func caughtWords(c *anabranch.Caught) string {
+	if c == nil {
+		return ""
+	}
+	return c.Reason.String()
 }
 
 // explained prints why a record is where it is, for people.
@@ -165,6 +177,9 @@ func whyLines(w anabranch.Why, now time.Time) []string {
 		add("reads", "as a conflicting version: neither its writer nor the writer of %s had seen the other's; a new put settles it", short(w.Reads))
 	case w.State == anabranch.Replaced:
 		add("reads", "as an old version: %s replaced it, or what that replaced", short(w.Reads))
+	}
+	if w.Caught != nil {
+		add("CAUGHT", "%s: %s; \"anabranch prove --against %s --out FILE\" writes the evidence", deviceName(w.Device, w.Petname, w.Label), w.Caught.Reason, short(w.Device))
 	}
 	if w.Place != anabranch.PlaceMember {
 		return out
