@@ -34,6 +34,8 @@ type BenchOptions struct {
 	Authors int
 	// PutTime is how long each number of callers writes. Default 2s.
 	PutTime time.Duration
+	// CacheBytes is the size of the store's block cache. Default the store's.
+	CacheBytes int64
 	// SyncRecords is what the sync between two replicas begins with, each with
 	// 200 bytes of payload. Default 100 000; negative measures no sync.
 	SyncRecords int
@@ -82,7 +84,7 @@ func Bench(ctx context.Context, dir string, o BenchOptions, each func(Figure)) e
 	steps := slices.DeleteFunc(slices.Clone(o.Only), func(s string) bool { return s == "sync" })
 	if len(o.Only) == 0 || len(steps) > 0 {
 		err := store.Bench(ctx, store.BenchOptions{
-			Dir: dir, Records: o.Records, Authors: o.Authors, PutTime: o.PutTime, Only: steps, Log: o.Log,
+			Dir: dir, Records: o.Records, Authors: o.Authors, PutTime: o.PutTime, Cache: o.CacheBytes, Only: steps, Log: o.Log,
 		}, each)
 		if err != nil {
 			return err

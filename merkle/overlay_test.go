@@ -33,7 +33,10 @@ func TestOverlayIsTheRebuiltTrie(t *testing.T) {
 			for _, id := range add {
 				s[id] = true
 			}
-			var err error
+			count, hash, err := OverlayHash(src, add, remove)
+			if ids := s.ids(); err != nil || count != uint64(len(ids)) || hash != twin(ids, 0) {
+				t.Fatalf("OverlayHash: count %d, hash %x, error %v; the definition: %d, %x", count, hash, err, len(ids), twin(ids, 0))
+			}
 			if src, err = Overlay(src, add, remove); err != nil {
 				t.Fatal(err)
 			}

@@ -73,6 +73,7 @@ The steps are ` + strings.Join(anabranch.BenchSteps, ", ") + `.`,
 	flags := cmd.Flags()
 	flags.IntVar(&o.Records, "records", 100_000, "size of the store")
 	flags.IntVar(&o.Authors, "authors", 20, "authors that share the records")
+	flags.Int64Var(&o.CacheBytes, "cache", 0, "bytes of the block cache of the store; 0: as a replica has it")
 	flags.StringVar(&o.Keep, "keep", "", "leave signatures and store in this `folder`, and use what is there")
 	flags.StringSliceVar(&o.Only, "only", nil, "the `steps` to do, with commas between; default all")
 	flags.IntVar(&o.SyncTimes, "sync-times", 1, "measure the sync so often and tell the medians")

@@ -117,11 +117,7 @@ func contains(ix reconcile.Index, r *record.Verified) (bool, error) {
 // overlaid is the state of a view with records laid over it and others taken
 // out: what this side must hold after the exchange.
 func overlaid(space record.SpaceID, before state, v View, add, remove []record.ID) (state, error) {
-	src, err := merkle.Overlay(v.Trie(), plain(add), plain(remove))
-	if err != nil {
-		return state{}, err
-	}
-	count, trie, err := merkle.Hash(src)
+	count, trie, err := merkle.OverlayHash(v.Trie(), plain(add), plain(remove))
 	if err != nil {
 		return state{}, err
 	}
@@ -130,11 +126,13 @@ func overlaid(space record.SpaceID, before state, v View, add, remove []record.I
 	return before, nil
 }
 
+// plain is the IDs as package merkle takes them, ascending.
 func plain(ids []record.ID) [][32]byte {
 	out := make([][32]byte, len(ids))
 	for i, id := range ids {
 		out[i] = id
 	}
+	slices.SortFunc(out, func(a, b [32]byte) int { return bytes.Compare(a[:], b[:]) })
 	return out
 }
 

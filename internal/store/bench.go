@@ -17,8 +17,10 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"anabranch/merkle"
+	"anabranch/reconcile"
 	"anabranch/record"
 	"anabranch/space"
 )
@@ -36,6 +38,7 @@ type BenchOptions struct {
 	Records  int           // default 100 000
 	Authors  int           // default 20
 	PutTime  time.Duration // for each number of callers; default 2 s
+	Cache    int64         // Options.CacheBytes
 	Removals int           // entries removed by sweeps at the end; default a tenth of Records, at most 100 000
 	Only     []string      // of BenchSteps; empty: all
 	Log      func(string)  // told what happens; may be nil
@@ -124,7 +127,6 @@ type bench struct {
 	genesis  *space.Genesis
 	store    *Store
 	space    *Space
-	heap     uint64 // before the store was opened
 }
 
 func (b *bench) figure(name string, value float64, unit string) { b.each(Figure{name, value, unit}) }
@@ -135,7 +137,7 @@ func (b *bench) reopen() error {
 		return nil
 	}
 	var err error
-	if b.store, err = Open(b.dir, Options{}); err != nil {
+	if b.store, err = Open(b.dir, Options{CacheBytes: b.Cache}); err != nil {
 		return err
 	}
 	var ok bool
@@ -231,21 +233,12 @@ func (b *bench) records() iter.Seq2[[]byte, error] {
 	}
 }
 
-// heapInUse is what lives on the heap.
-func heapInUse() uint64 {
-	runtime.GC()
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return m.HeapAlloc
-}
-
 func (b *bench) ingest(ctx context.Context) error {
 	if err := os.RemoveAll(b.dir); err != nil {
 		return err
 	}
 	var err error
-	if b.store, err = Open(b.dir, Options{}); err != nil {
+	if b.store, err = Open(b.dir, Options{CacheBytes: b.Cache}); err != nil {
 		return err
 	}
 	if b.space, err = b.store.Create(ctx, b.genesis.Encode()); err != nil {
@@ -281,9 +274,8 @@ func (b *bench) open(ctx context.Context) error {
 			return err
 		}
 		b.store, b.space = nil, nil
-		b.heap = heapInUse()
 		start := time.Now()
-		s, err := Open(b.dir, Options{})
+		s, err := Open(b.dir, Options{CacheBytes: b.Cache})
 		if err != nil {
 			return err
 		}
@@ -292,7 +284,19 @@ func (b *bench) open(ctx context.Context) error {
 		b.space, _ = s.Space(b.genesis.ID())
 	}
 	b.figure("open, median of five", float64(middle(times, 50).Microseconds())/1000, "ms")
-	b.figure("memory, derived state", float64(int64(heapInUse())-int64(b.heap))/float64(b.Records), "B/record")
+	v, err := b.space.Snapshot()
+	if err != nil {
+		return err
+	}
+	start := time.Now()
+	_, err = v.Root()
+	v.Close()
+	if err != nil {
+		return err
+	}
+	b.figure("first root after opening", float64(time.Since(start).Microseconds())/1000, "ms")
+	b.figure("memory, index", float64(b.space.state.blocks.memory())/float64(b.Records), "B/record")
+	b.figure("memory, root", float64(b.space.state.cuts.root.memory())/float64(b.Records), "B/record")
 	return nil
 }
 
@@ -325,11 +329,9 @@ func (b *bench) read(ctx context.Context) error {
 	defer v.Close()
 	rng := rand.New(rand.NewPCG(1, 2))
 	n := int(v.Count())
-	start := time.Now()
 	if _, err := v.Root(); err != nil {
 		return err
 	}
-	b.figure("first root after opening", float64(time.Since(start).Microseconds())/1000, "ms")
 	index, trie := v.Index(), v.Trie()
 	if err := b.repeat("fingerprint of a random range", 1000, func(int) error {
 		x, y := rng.IntN(n), rng.IntN(n)
@@ -352,15 +354,17 @@ func (b *bench) read(ctx context.Context) error {
 		}
 		ids[i] = item.ID
 	}
-	size := 0
+	sizes := make([]int, len(ids))
 	if err := b.repeat("proof", len(ids), func(i int) error {
 		p, err := merkle.Prove(trie, ids[i])
-		size = max(size, len(p.Encode()))
+		sizes[i] = len(p.Encode())
 		return err
 	}); err != nil {
 		return err
 	}
-	b.figure("proof, longest", float64(size), "B")
+	slices.Sort(sizes)
+	b.figure("proof, size", float64(sizes[len(sizes)/2]), "B")
+	b.figure("proof, longest", float64(sizes[len(sizes)-1]), "B")
 	if err := b.repeat("record by ID", len(ids), func(i int) error {
 		_, err := v.Get(ids[i])
 		return err
@@ -409,8 +413,15 @@ func (b *bench) sessions(ctx context.Context) error {
 			raw[i] = append(raw[i], v)
 		}
 	}
+	before, err := b.space.Snapshot()
+	if err != nil {
+		return err
+	}
+	defer before.Close()
 	done := make(chan struct{})
 	var roots atomic.Int64
+	var mu sync.Mutex // guards told
+	told := make(map[uint64]answers)
 	failures := make(chan error, readers)
 	for range readers {
 		go func() {
@@ -421,7 +432,14 @@ func (b *bench) sessions(ctx context.Context) error {
 					return
 				default:
 				}
-				if err := b.session(); err != nil {
+				version, got, err := b.session()
+				mu.Lock()
+				if was, ok := told[version]; err == nil && ok && was != got {
+					err = fmt.Errorf("two answers at version %d: %x and %x", version, was, got)
+				}
+				told[version] = got
+				mu.Unlock()
+				if err != nil {
 					failures <- err
 					return
 				}
@@ -430,6 +448,7 @@ func (b *bench) sessions(ctx context.Context) error {
 		}()
 	}
 	var times []time.Duration
+	var versions []uint64
 	start := time.Now()
 	tick := time.NewTicker(every)
 	defer tick.Stop()
@@ -437,10 +456,12 @@ func (b *bench) sessions(ctx context.Context) error {
 	for _, rs := range raw {
 		<-tick.C
 		begin := time.Now()
-		if _, err := b.space.Commit(ctx, rs); err != nil {
+		res, err := b.space.Commit(ctx, rs)
+		if err != nil {
 			failed = err
 			break
 		}
+		versions = append(versions, res.Version)
 		times = append(times, time.Since(begin))
 	}
 	took := time.Since(start)
@@ -457,32 +478,93 @@ func (b *bench) sessions(ctx context.Context) error {
 	b.figure("20 sessions beside commits: commit, p50", float64(middle(times, 50).Microseconds())/1000, "ms")
 	b.figure("20 sessions beside commits: commit, p99", float64(middle(times, 99).Microseconds())/1000, "ms")
 	b.figure("20 sessions beside commits: roots", float64(roots.Load())/took.Seconds(), "roots/s")
+	return b.checkSessions(before, raw[:len(times)], versions, told)
+}
+
+// answers is what a session found at a version.
+type answers struct {
+	root  merkle.Digest
+	whole reconcile.Fingerprint
+}
+
+// checkSessions compares what sessions were told with a set in memory to which
+// the same batches were added: every one of them, for up to a million records.
+func (b *bench) checkSessions(before *Snapshot, raw [][]*record.Verified, versions []uint64, told map[uint64]answers) error {
+	n := before.index.Len()
+	if n > 2_000_000 {
+		b.Log("the roots of the sessions were compared with each other only")
+		return nil
+	}
+	var tree merkle.Tree
+	var sum reconcile.Sum
+	ids := make([]merkle.ID, 0, n)
+	for x, err := range before.index.Items(0, n) {
+		if err != nil {
+			return err
+		}
+		ids = append(ids, x.ID)
+		sum.Add(&x.ID)
+	}
+	tree.Insert(ids...)
+	exact := 0
+	check := func(version uint64) error {
+		got, ok := told[version]
+		if !ok {
+			return nil
+		}
+		want := answers{merkle.Root(b.space.id, nil, uint64(tree.Count()), tree.Hash()), sum.Fingerprint(tree.Count())}
+		if got != want {
+			return fmt.Errorf("a session at version %d found %x, the set has %x", version, got, want)
+		}
+		exact++
+		return nil
+	}
+	if err := check(before.Version()); err != nil {
+		return err
+	}
+	for i, rs := range raw {
+		for _, r := range rs {
+			tree.Insert(r.ID)
+			id := merkle.ID(r.ID)
+			sum.Add(&id)
+		}
+		if err := check(versions[i]); err != nil {
+			return err
+		}
+	}
+	if exact != len(told) {
+		return fmt.Errorf("%d of %d versions that sessions saw were never committed", len(told)-exact, len(told))
+	}
+	b.figure("20 sessions beside commits: versions checked against a set", float64(exact), "")
 	return nil
 }
 
 // session reads a snapshot as a session does, at a session's pace.
-func (b *bench) session() error {
+func (b *bench) session() (version uint64, got answers, err error) {
 	v, err := b.space.Snapshot()
 	if err != nil {
-		return err
+		return 0, got, err
 	}
 	defer v.Close()
-	if _, err := v.Root(); err != nil {
-		return err
+	if got.root, err = v.Root(); err != nil {
+		return 0, got, err
 	}
 	n := v.Index().Len()
 	for i := range 16 {
 		if _, err := v.Index().Fingerprint(n*i/16, n*(i+1)/16); err != nil {
-			return err
+			return 0, got, err
 		}
+	}
+	if got.whole, err = v.Index().Fingerprint(0, n); err != nil {
+		return 0, got, err
 	}
 	for _, err := range v.List(Query{Order: Newest, Limit: 20}) {
 		if err != nil {
-			return err
+			return 0, got, err
 		}
 	}
 	time.Sleep(20 * time.Millisecond) // the link
-	return nil
+	return v.Version(), got, nil
 }
 
 // benchNow is a clock after every record that was ingested.
@@ -576,4 +658,32 @@ func (b *bench) compact(ctx context.Context) error {
 		return err
 	}
 	return tell("disk, compacted")
+}
+
+// memory is what the nodes take, slack included.
+func (b *blocks) memory() int {
+	if b.root == nil {
+		return 0
+	}
+	return b.root.memory()
+}
+
+func (n *blockNode) memory() int {
+	size := int(unsafe.Sizeof(*n)) + cap(n.kids)*int(unsafe.Sizeof(blockKid{}))
+	for _, k := range n.kids {
+		if k.node != nil {
+			size += k.node.memory()
+		}
+	}
+	return size
+}
+
+func (p *cutPair) memory() int {
+	size := 112 // the allocator's size for a pair of 104 bytes
+	for i := range p.half {
+		if q := p.half[i].halves.Load(); q != nil {
+			size += q.memory()
+		}
+	}
+	return size
 }

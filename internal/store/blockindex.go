@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"iter"
 	"sync"
 
@@ -29,55 +30,87 @@ func newBlockIndex(rows scanner, space uint32, b *blocks) *blockIndex {
 // when they are read: a longer scan would only drive out the others.
 const keepItems = 64 << 10
 
-// read is a blockReader: the items of a block from its rows.
-func readBlock(rows scanner, space uint32, p *spot) ([]reconcile.Item, error) {
+// beyond is how many more items than were asked for are read along: the next
+// question is often about the neighbour.
+const beyond = 4
+
+// readBlock reads the items of a block from its rows, all of them, or those
+// before enough says that there are enough, and some more: about so many.
+func readBlock(rows scanner, space uint32, p *spot, about int, enough func(n int, x *reconcile.Item) bool) ([]reconcile.Item, error) {
 	s := span{timeKey(tableTime, space, p.lo.Time, p.lo.ID), nil}
 	if s.hi = successor(tableKey(tableTime, space, 0)); !p.open {
 		s.hi = timeKey(tableTime, space, p.hi.Time, p.hi.ID)
 	}
-	items := make([]reconcile.Item, 0, max(0, p.count))
+	items, more := make([]reconcile.Item, 0, max(0, min(about, p.count))), -1
 	err := rows.scan([]span{s}, func(_ int, key, value []byte) error {
 		if len(key) != 45 || len(value) != 8 {
 			return damagedRow(key, "layout")
 		}
-		if len(items) == cap(items) {
+		if len(items) == p.count {
 			return damagedRow(key, "one more row than the %d that are counted from %x on", p.count, s.lo[1:])
 		}
 		items = append(items, reconcile.Item{Time: beU64(key[5:]), ID: reconcile.ID(key[13:])})
+		switch {
+		case enough == nil:
+		case more < 0 && enough(len(items), &items[len(items)-1]):
+			more = beyond
+		case more > 0:
+			more--
+		}
+		if more == 0 {
+			return errEnough
+		}
 		return nil
 	})
-	if err == nil && len(items) != p.count {
+	switch {
+	case errors.Is(err, errEnough):
+		err = nil
+	case err == nil && len(items) != p.count:
 		err = damagedRow(s.lo, "%d rows from here on, %d are counted", len(items), p.count)
 	}
 	return items, err
 }
 
-// items are those of a block.
-func (x *blockIndex) items(p *spot, keep bool) ([]reconcile.Item, error) {
+// items are those of a block, at least up to where enough says so. In a space
+// that fits into memory all of a block is read, and kept.
+func (x *blockIndex) items(p *spot, keep bool, about int, enough func(n int, x *reconcile.Item) bool) ([]reconcile.Item, error) {
 	if items := x.blocks.warm.get(p.content); items != nil {
 		return items, nil
 	}
-	items, err := readBlock(x.rows, x.space, p)
+	if keep = keep && (enough == nil || x.n <= x.blocks.warm.most); keep {
+		about, enough = p.count, nil
+	}
+	items, err := readBlock(x.rows, x.space, p, about, enough)
 	if err == nil && keep {
 		x.blocks.warm.put(p.content, items)
 	}
 	return items, err
 }
 
-// block is the block of an item at a position below Len.
-func (x *blockIndex) block(i int) (spot, []reconcile.Item, error) {
+// remember keeps the block that was read last, or the beginning of it.
+func (x *blockIndex) remember(p spot, items []reconcile.Item) {
 	x.mu.Lock()
-	p, items := x.last, x.have
-	x.mu.Unlock()
+	defer x.mu.Unlock()
+	x.last, x.have = p, items
+}
+
+func (x *blockIndex) remembered() (spot, []reconcile.Item) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.last, x.have
+}
+
+// upTo is the block of the item at a position below Len, and its items up to
+// that one at least.
+func (x *blockIndex) upTo(i int) (spot, []reconcile.Item, error) {
+	p, items := x.remembered()
 	if i >= p.at && i < p.at+len(items) {
 		return p, items, nil
 	}
 	p = x.blocks.position(i)
-	items, err := x.items(&p, true)
+	items, err := x.items(&p, true, i-p.at+1+beyond, func(n int, _ *reconcile.Item) bool { return n > i-p.at })
 	if err == nil {
-		x.mu.Lock()
-		x.last, x.have = p, items
-		x.mu.Unlock()
+		x.remember(p, items)
 	}
 	return p, items, err
 }
@@ -87,7 +120,7 @@ func (x *blockIndex) Len() int { return x.n }
 
 // At is the item at position i.
 func (x *blockIndex) At(i int) (reconcile.Item, error) {
-	p, items, err := x.block(i)
+	p, items, err := x.upTo(i)
 	if err != nil {
 		return reconcile.Item{}, err
 	}
@@ -100,23 +133,19 @@ func (x *blockIndex) LowerBound(b reconcile.Bound) (int, error) {
 		return 0, nil
 	}
 	at := b.Item()
-	x.mu.Lock()
-	p, items := x.last, x.have
-	x.mu.Unlock()
+	p, items := x.remembered()
 	if len(items) > 0 && items[0].Compare(at) <= 0 && items[len(items)-1].Compare(at) >= 0 {
 		return p.at + lowerBound(items, at), nil
 	}
 	p = x.blocks.search(at)
-	if p.count == 0 {
+	if p.count == 0 || at.Compare(p.lo) <= 0 {
 		return p.at, nil
 	}
-	items, err := x.items(&p, true)
+	items, err := x.items(&p, true, p.count, func(_ int, x *reconcile.Item) bool { return x.Compare(at) >= 0 })
 	if err != nil {
 		return 0, err
 	}
-	x.mu.Lock()
-	x.last, x.have = p, items
-	x.mu.Unlock()
+	x.remember(p, items)
 	return p.at + lowerBound(items, at), nil
 }
 
@@ -150,12 +179,12 @@ func (x *blockIndex) SumTo(i int) (sum reconcile.Sum, err error) {
 		p.before.AddSum(p.sum)
 		return p.before, nil
 	}
-	p, items, err := x.block(i)
+	p, items, err := x.upTo(i)
 	if err != nil {
 		return sum, err
 	}
 	sum, n := p.before, i-p.at
-	if n <= len(items)/2 {
+	if n <= len(items)/2 || len(items) < p.count {
 		for j := range items[:n] {
 			sum.Add(&items[j].ID)
 		}
@@ -174,7 +203,7 @@ func (x *blockIndex) Items(begin, end int) iter.Seq2[reconcile.Item, error] {
 		keep := end-begin <= keepItems
 		for i := begin; i < end; {
 			p := x.blocks.position(i)
-			items, err := x.items(&p, keep)
+			items, err := x.items(&p, keep, p.count, nil)
 			if err != nil {
 				yield(reconcile.Item{}, err)
 				return

@@ -29,7 +29,7 @@ type blockSize struct {
 	kids int // of a node
 }
 
-var defaultBlocks = blockSize{most: 256, kids: 64}
+var defaultBlocks = blockSize{most: 160, kids: 64}
 
 // few is the count below which a block joins a neighbour, if both have no
 // more than joined.

@@ -169,7 +169,7 @@ func (s *Store) keepAll() error {
 	for _, sp := range s.Spaces() {
 		st := sp.state
 		stale := sp.saved.stale - st.cuts.root.half[0].stale()
-		if st.version-sp.saved.version < uint64(s.options.checkpoint)/2 && stale < s.options.checkpoint {
+		if st.version-sp.saved.version < uint64(s.options.checkpoint)/2 && stale < s.options.checkpoint && !sp.divided.Load() {
 			continue
 		}
 		batches, now := st.checkpoint(sp.number, sp.saved)
@@ -280,6 +280,9 @@ func (sp *Space) loadCheckpoint(r engine) (why, err error) {
 		return errors.New("its counts disagree"), nil
 	}
 	sp.saved.version, sp.saved.stale = h.version, st.cuts.root.half[0].stale()
+	if st.blocks.root != nil && st.blocks.root.untidy() {
+		sp.divided.Store(true) // written by a version with larger ones
+	}
 	if err := sp.replay(r, h.version, st.apply); err != nil {
 		return nil, err
 	}

@@ -23,6 +23,11 @@ type request struct {
 	// is nearly full.
 	adds bool
 
+	// written are the drafts that run will write into a space: what their
+	// paths hold is looked up for all of a group together.
+	written []Draft
+	space   *Space
+
 	// drafts says that run reads no row that hangs on a signature, so that
 	// those of the requests before it need not be there yet.
 	drafts bool
@@ -238,6 +243,7 @@ func (s *Store) gather(first *request) []*request {
 func (s *Store) build(group []*request) *commit {
 	c := newCommit(s)
 	c.group, c.answers = group, make([]error, len(group))
+	c.lookAhead()
 	reserve := s.reserve(time.Now())
 	for i, r := range group {
 		if !r.drafts {
@@ -281,6 +287,23 @@ func (s *Store) build(group []*request) *commit {
 		w.space.ahead = w.result
 	}
 	return c
+}
+
+// lookAhead looks up, with two walks, what the writes of a group would look up
+// one by one: most paths are new, or were written in the same group. Where it
+// meets an error they look themselves, each for its own.
+func (c *commit) lookAhead() {
+	var vectors, paths [][]byte
+	for _, r := range c.group {
+		for _, d := range r.written {
+			if paths = append(paths, pathPrefix(r.space.number, d.Path)); d.Kind == record.Doc {
+				vectors = append(vectors, vectorKey(r.space.number, d.Path))
+			}
+		}
+	}
+	if c.tx.prefetch(vectors) != nil || c.tx.prefetchBlank(paths) != nil {
+		c.tx.known, c.tx.blank = nil, nil
+	}
 }
 
 // flush hands what was built to the engine.

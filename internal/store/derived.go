@@ -66,7 +66,7 @@ func (st *state) apply(items []reconcile.Item, sign int) {
 
 // tidy does what apply has put off. rows are those of this very state.
 func (st *state) tidy(rows scanner, space uint32) error {
-	return st.blocks.settle(func(p *spot) ([]reconcile.Item, error) { return readBlock(rows, space, p) })
+	return st.blocks.settle(func(p *spot) ([]reconcile.Item, error) { return readBlock(rows, space, p, p.count, nil) })
 }
 
 // cutsByID is a cuts as a derived value.

@@ -24,10 +24,14 @@ type reader interface {
 // scanner is a reader that calls a function for the rows of spans, which are
 // ascending and apart, in order and with the number of the span. Key and value
 // are the engine's and valid during the call only, which must not take long
-// nor use the store. An error from it ends the scan and is returned.
+// nor use the store. An error from it ends the scan and is returned, except
+// errNext, which ends the span.
 type scanner interface {
 	scan(spans []span, fn func(i int, key, value []byte) error) error
 }
+
+// errNext ends a span: the scan goes on with the next.
+var errNext = errors.New("store: next")
 
 // errEnough ends a scan that has what it wanted.
 var errEnough = errors.New("store: enough")

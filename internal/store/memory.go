@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"github.com/tidwall/btree"
@@ -71,9 +72,10 @@ func (v memoryView) scan(spans []span, fn func(i int, key, value []byte) error) 
 			}
 			return err == nil && p.key < high
 		})
-		if err != nil {
+		if err != nil && !errors.Is(err, errNext) {
 			return err
 		}
+		err = nil
 	}
 	return nil
 }

@@ -339,7 +339,9 @@ func pebbleScan(r pebble.Reader, spans []span, fn func(i int, key, value []byte)
 			if err != nil {
 				return readError(err)
 			}
-			if err := fn(i, it.Key(), v); err != nil {
+			if err := fn(i, it.Key(), v); errors.Is(err, errNext) {
+				break
+			} else if err != nil {
 				return err
 			}
 		}

@@ -19,6 +19,7 @@ type txn struct {
 	hints [256]btree.PathHint // by table: its rows are often written in order
 	undo  []undone
 	known map[string][]byte // of base: what prefetch found, nil for absent
+	blank map[string]bool   // of base: prefixes below which prefetchBlank found nothing
 }
 
 type undone struct {
@@ -97,6 +98,29 @@ func (t *txn) prefetch(keys [][]byte) error {
 	return many.getMany(keys, func(i int, value []byte) { t.known[string(keys[i])] = value })
 }
 
+// prefetchBlank finds the prefixes below which base has nothing, so that last
+// need not look. It may change their order.
+func (t *txn) prefetchBlank(prefixes [][]byte) error {
+	rows, ok := t.base.(scanner)
+	if !ok || len(prefixes) < 2 {
+		return nil
+	}
+	slices.SortFunc(prefixes, bytes.Compare)
+	prefixes = slices.CompactFunc(prefixes, bytes.Equal)
+	spans := make([]span, len(prefixes))
+	if t.blank == nil {
+		t.blank = make(map[string]bool, len(prefixes))
+	}
+	for i, p := range prefixes {
+		spans[i] = span{p, successor(p)}
+		t.blank[string(p)] = true
+	}
+	return rows.scan(spans, func(i int, _, _ []byte) error {
+		delete(t.blank, string(prefixes[i]))
+		return errNext
+	})
+}
+
 func (t *txn) last(lo, hi []byte) (row, error) {
 	var own written
 	t.tree.Descend(written{key: hi}, func(w written) bool {
@@ -109,7 +133,7 @@ func (t *txn) last(lo, hi []byte) (row, error) {
 		}
 		return false
 	})
-	for {
+	for !t.blank[string(lo)] {
 		below, err := t.base.last(lo, hi)
 		if err != nil {
 			return row{}, err
@@ -124,11 +148,12 @@ func (t *txn) last(lo, hi []byte) (row, error) {
 				return below, nil
 			}
 		}
-		if own.value == nil {
-			return row{}, nil
-		}
-		return row(own), nil
+		break
 	}
+	if own.value == nil {
+		return row{}, nil
+	}
+	return row(own), nil
 }
 
 func (t *txn) chunk(lo, hi []byte, max int) ([]row, []byte, error) {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"sync/atomic"
 	"time"
 )
@@ -142,7 +143,8 @@ func (v *sharedView) scan(spans []span, fn func(i int, key, value []byte) error)
 		return v.view.scan(spans, fn)
 	}
 	for i, p := range spans {
-		if err := each(v, p.lo, p.hi, func(x row) error { return fn(i, x.key, x.value) }); err != nil {
+		err := each(v, p.lo, p.hi, func(x row) error { return fn(i, x.key, x.value) })
+		if err != nil && !errors.Is(err, errNext) {
 			return err
 		}
 	}

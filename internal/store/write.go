@@ -50,7 +50,7 @@ func (sp *Space) Write(ctx context.Context, author ed25519.PrivateKey, now uint6
 		out = written
 		return nil
 	}
-	err := sp.store.ask(&request{ctx: ctx, bytes: size, run: run, done: make(chan error, 1), drafts: true, adds: true})
+	err := sp.store.ask(&request{ctx: ctx, bytes: size, run: run, done: make(chan error, 1), drafts: true, adds: true, written: drafts, space: sp})
 	if err != nil {
 		return nil, err
 	}
