@@ -42,8 +42,8 @@ func runChild() bool {
 	c.replica, err = Open(c.ctx, home, Options{
 		Listen:       []string{"127.0.0.1:0"},
 		LeaseDir:     filepath.Join(filepath.Dir(home), "lease"),
-		SyncInterval: time.Second,
 		answers:      lies[os.Getenv(lieEnv)].answers,
+		SyncInterval: childInterval(),
 	})
 	if err != nil {
 		fmt.Println("error", err)
@@ -71,6 +71,14 @@ func runChild() bool {
 	return true
 }
 
+// childInterval is a second, unless the test wants another.
+func childInterval() time.Duration {
+	if d, err := time.ParseDuration(os.Getenv("ANABRANCH_TEST_SYNC")); err == nil {
+		return d
+	}
+	return time.Second
+}
+
 type child struct {
 	ctx     context.Context
 	replica *Replica
@@ -79,6 +87,7 @@ type child struct {
 	chatter sync.WaitGroup
 	stop    context.CancelFunc
 	said    int
+	seen    chan []string // when what is watched for was readable
 }
 
 func (c *child) do(words []string) (string, error) {
@@ -153,6 +162,33 @@ func (c *child) do(words []string) (string, error) {
 			}
 		})
 		return "", nil
+	case "pen": // pen PREFIX GAPms: documents one by one, each told when it is durable
+		gap, err := strconv.Atoi(words[2])
+		if err != nil {
+			return "", err
+		}
+		c.pen(words[1], time.Duration(gap)*time.Millisecond)
+		return "", nil
+	case "neighbors":
+		return strconv.Itoa(c.replica.Spread().Neighbors), nil
+	case "spread":
+		st := c.replica.Spread()
+		return fmt.Sprint(st.Published, st.Accepted, st.Copies), nil
+	case "usage":
+		return usage(), nil
+	case "timed": // timed PATH: writes there, and tells when it was called
+		called := time.Now().UnixNano()
+		_, err := c.space.Put(c.ctx, words[1], []byte("x"))
+		return strconv.FormatInt(called, 10), err
+	case "watchfor": // watchfor PREFIX N, and later: seen
+		n, err := strconv.Atoi(words[2])
+		if err != nil {
+			return "", err
+		}
+		c.watchFor(words[1], n)
+		return "", nil
+	case "seen":
+		return strings.Join(<-c.seen, " "), nil
 	case "quiet":
 		c.quiet()
 		return strconv.Itoa(c.said), nil
@@ -224,10 +260,10 @@ type process struct {
 	device string
 }
 
-func start(t *testing.T, home string) *process {
+func start(t *testing.T, home string, env ...string) *process {
 	t.Helper()
 	p := &process{t: t, cmd: exec.Command(os.Args[0], "-test.run=^$")}
-	p.cmd.Env = append(os.Environ(), childEnv+"="+home)
+	p.cmd.Env = append(append(os.Environ(), childEnv+"="+home), env...)
 	p.cmd.Stderr = os.Stderr
 	var err error
 	if p.in, err = p.cmd.StdinPipe(); err != nil {

@@ -40,8 +40,9 @@ const (
 	banFor       = 10 * time.Minute // how long
 	futureNote   = 10 * time.Minute // that a note may be ahead of the clock
 
-	answerWait = time.Second     // an unanswered session keeps others waiting
-	stallWait  = 5 * time.Second // and one on which nothing moves
+	answerWait = time.Second            // an unanswered session keeps others waiting
+	glance     = 150 * time.Millisecond // in which it should be answered
+	stallWait  = 5 * time.Second        // and one on which nothing moves
 	serveWait  = 20 * time.Second
 	redialMost = 30 * time.Second
 	redialMin  = time.Second

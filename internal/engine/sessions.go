@@ -29,6 +29,9 @@ func (r *session) until() time.Duration {
 	return r.began + answerWait
 }
 
+// glance is until when an answer should have come.
+func (r *session) glance() time.Duration { return r.began + max(glance, 2*r.peer.rtt) }
+
 func (e *Engine) add(r *session) {
 	r.began, r.moved = e.now, e.now
 	e.sessions[r.number] = r
@@ -85,13 +88,17 @@ func (e *Engine) asked(in Asked) {
 //
 // One that was answered, or that a peer began, moves on by itself. One that
 // we began and that was not answered may wait at the peer, whose own waits
-// elsewhere: in such a chain only peers with larger keys wait, so it ends.
+// elsewhere: in such a chain only peers with larger keys wait for long, so it
+// ends; others wait as long as an answer takes.
 func (e *Engine) mayServe(r *session) bool {
 	if e.now >= r.began+serveWait {
 		return true
 	}
 	for _, t := range r.space.running {
-		if t.holds(e.now) && (t.answered || t.theirs || compare(r.peer.key, e.o.Self) > 0) {
+		if !t.holds(e.now) {
+			continue
+		}
+		if t.answered || t.theirs || compare(r.peer.key, e.o.Self) > 0 || t.peer != r.peer && e.now < t.glance() {
 			return false
 		}
 	}
@@ -389,6 +396,9 @@ func (e *Engine) next() time.Duration {
 		for _, r := range s.running {
 			if r.holds(e.now) {
 				held = min(held, r.until())
+				if !r.answered && !r.theirs && r.glance() > e.now {
+					held = min(held, r.glance())
+				}
 			}
 			if r.waiting {
 				waits = true

@@ -31,6 +31,7 @@ type world struct {
 	sessions int
 	moved    int // records that sessions moved
 	twice    int // of them, those that the receiver had by then
+	trace    func(string)
 }
 
 type node struct {
@@ -171,6 +172,9 @@ func (n *node) step(in Input) {
 		return
 	}
 	for _, out := range slices.Clone(n.engine.Step(n.w.now, in)) {
+		if n.w.trace != nil {
+			n.w.trace(fmt.Sprintf("%v %d %T %v", n.w.now, n.index, out, out))
+		}
 		n.perform(out)
 	}
 }
@@ -341,6 +345,10 @@ func (w *world) disconnect(i, j int) {
 	delete(b.links, i)
 	a.step(PeerDown{b.key})
 	b.step(PeerDown{a.key})
+}
+
+func (w *world) allEqual() bool {
+	return !slices.ContainsFunc(w.nodes, func(n *node) bool { return !same(n.has, w.nodes[0].has) })
 }
 
 func (w *world) linkCount() int {
