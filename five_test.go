@@ -62,7 +62,8 @@ func (c *child) watchFor(prefix string, n int) {
 	}()
 }
 
-// usage is what the process uses: bytes of memory, goroutines, CPU time.
+// usage is what the process uses: bytes of memory, goroutines, ms of CPU,
+// bytes on the heap.
 func usage() string {
 	var mem, ticks int64
 	if b, err := os.ReadFile("/proc/self/statm"); err == nil {
@@ -75,7 +76,9 @@ func usage() string {
 		sys, _ := strconv.ParseInt(fields[12], 10, 64)
 		ticks = user + sys
 	}
-	return fmt.Sprint(mem, runtime.NumGoroutine(), ticks*10) // a tick is 10 ms
+	var heap runtime.MemStats
+	runtime.ReadMemStats(&heap)
+	return fmt.Sprint(mem, runtime.NumGoroutine(), ticks*10, heap.HeapAlloc) // a tick is 10 ms
 }
 
 // fellow is one of the five, as the test drives it.
@@ -148,7 +151,7 @@ func (f *fellow) write() {
 
 // five starts five members of one space that have met.
 func five(t *testing.T) []*fellow {
-	dir := t.TempDir()
+	dir, began := t.TempDir(), time.Now()
 	var all []*fellow
 	for i := range 5 {
 		f := startFellow(t, filepath.Join(dir, fmt.Sprint("p", i)))
@@ -162,6 +165,7 @@ func five(t *testing.T) []*fellow {
 	await(t, "gossip between all", func() bool {
 		return !slices.ContainsFunc(all, func(f *fellow) bool { return f.ask("neighbors") != "4" })
 	})
+	t.Logf("five have met after %v", time.Since(began).Round(time.Millisecond))
 	return all
 }
 
@@ -237,7 +241,8 @@ func TestFiveProcesses(t *testing.T) {
 func spelled(usage string) string {
 	words := strings.Fields(usage)
 	mem, _ := strconv.ParseInt(words[0], 10, 64)
-	return fmt.Sprintf("%.1f MB, %s goroutines, %s ms of CPU", float64(mem)/1e6, words[1], words[2])
+	heap, _ := strconv.ParseInt(words[3], 10, 64)
+	return fmt.Sprintf("%.1f MB, of them %.1f on the heap; %s goroutines, %s ms of CPU", float64(mem)/1e6, float64(heap)/1e6, words[1], words[2])
 }
 
 // idle measures what five replicas cost that have nothing to do. Bytes are

@@ -36,7 +36,8 @@ type peer struct {
 	opened []*space // by our channel number; nil where closed
 	heard  []heard  // what the peer opened
 
-	inside  int // its sessions here, running or waiting
+	running int // sessions with it, whoever began them, those that wait included
+	inside  int // of them, its own
 	charged int
 	first   time.Duration // the first of those charges
 	banned  time.Duration // until then
@@ -84,7 +85,7 @@ func (e *Engine) peer(key Peer) *peer {
 
 // forget drops a peer of whom nothing is to be remembered.
 func (e *Engine) forget(p *peer) {
-	if p.link != down || p.wanted || p.once || p.inside > 0 || p.banned > e.now ||
+	if e.peers[p.key] != p || p.link != down || p.wanted || p.once || p.running > 0 || p.banned > e.now ||
 		len(p.askers) > 0 || p.charged > 0 && p.first+banFor > e.now {
 		return
 	}
@@ -301,7 +302,7 @@ func (e *Engine) tidy() {
 		if n <= maxLinks {
 			return
 		}
-		if p.link != up || p.wanted || p.inside > 0 || p.since+spread > e.now || e.busyWith(p) {
+		if p.link != up || p.wanted || p.running > 0 || p.since+spread > e.now {
 			continue
 		}
 		used := false

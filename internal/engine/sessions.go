@@ -36,28 +36,19 @@ func (e *Engine) add(r *session) {
 	r.began, r.moved = e.now, e.now
 	e.sessions[r.number] = r
 	r.space.running = append(r.space.running, r)
+	r.peer.running++
 	e.changed = true
 }
 
 func (e *Engine) drop(r *session) {
 	delete(e.sessions, r.number)
 	r.space.running = slices.DeleteFunc(r.space.running, func(t *session) bool { return t == r })
+	r.peer.running--
 	if r.theirs {
 		e.theirs--
 		r.peer.inside--
 	}
 	e.changed = true
-}
-
-func (e *Engine) busyWith(p *peer) bool {
-	for _, s := range e.spaces {
-		for _, r := range s.running {
-			if r.peer == p {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // asked takes a session of a peer.
