@@ -28,7 +28,8 @@ import (
 
 const (
 	childEnv = "ANABRANCH_TEST_CHILD"
-	lieEnv   = "ANABRANCH_TEST_LIE" // one of lies
+	lieEnv   = "ANABRANCH_TEST_LIE"    // one of lies
+	byHand   = "ANABRANCH_TEST_MANUAL" // not empty: sessions only when told to
 )
 
 // runChild serves commands when this process was started as a child.
@@ -44,6 +45,7 @@ func runChild() bool {
 		LeaseDir:     filepath.Join(filepath.Dir(home), "lease"),
 		answers:      lies[os.Getenv(lieEnv)].answers,
 		SyncInterval: childInterval(),
+		Manual:       os.Getenv(byHand) != "",
 	})
 	if err != nil {
 		fmt.Println("error", err)
@@ -445,4 +447,66 @@ func TestKilledProcessesLoseNothing(t *testing.T) {
 			t.Fatal("roots differ")
 		}
 	}
+}
+
+// A session that a kill cuts, on either side, is taken up where it was: what
+// had been committed is there, and the next session sends exactly the rest.
+func TestAKilledSyncSendsOnlyWhatIsLeft(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts and kills processes")
+	}
+	t.Setenv(byHand, "1")
+	dir := t.TempDir()
+	homes := []string{filepath.Join(dir, "from"), filepath.Join(dir, "to")}
+	p := []*process{start(t, homes[0]), start(t, homes[1])}
+	p[0].do("create")
+	p[1].do("join %s", p[0].do("invite"))
+	p[1].report(p[0].device)
+	each := 2000
+	if *kills > 3 {
+		each = 20000
+	}
+	p[0].do("write /first %d", each)
+	began := time.Now()
+	p[1].report(p[0].device)
+	whole := time.Since(began) // so long a session takes that nobody kills
+	rng := rand.New(rand.NewPCG(2, uint64(time.Now().UnixNano())))
+	cut := 0
+	for round := range *kills {
+		p[0].do("write /bulk%d %d", round, each)
+		all := held(t, p[0])
+		victim := round % 2
+		fmt.Fprintf(p[1].in, "sync %s\n", p[0].device)
+		time.Sleep(whole/5 + time.Duration(rng.Int64N(int64(whole))))
+		p[victim].kill()
+		if victim == 0 {
+			p[1].out.ReadString('\n') // done, or cut: either is an answer
+		}
+		p[victim] = start(t, homes[victim])
+		if got := p[victim].do("verify"); got != "0" {
+			t.Fatalf("round %d: verify finds %s", round, got)
+		}
+		had := held(t, p[1])
+		report := p[victim].report(p[1-victim].device) // whoever was killed has a new address
+		came := max(report.RecordsIn, report.RecordsOut)
+		if held(t, p[1]) != all || came != all-had || min(report.RecordsIn, report.RecordsOut) > 0 {
+			t.Fatalf("round %d: %d of %d were there after the kill, and then %d came", round, had, all, came)
+		}
+		if had < all && had > all-each {
+			cut++
+		}
+		t.Logf("round %d: %d of %d were there after the kill, %d came then, in %d bytes", round, had, all, came, report.BytesIn+report.BytesOut)
+	}
+	t.Logf("%d of %d kills cut a session in the middle", cut, *kills)
+}
+
+// held is how many records are under a process's root.
+func held(t *testing.T, p *process) int {
+	t.Helper()
+	words := strings.Fields(p.do("root"))
+	n, err := strconv.Atoi(words[len(words)-1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
