@@ -3,6 +3,7 @@ package anabranch
 import (
 	"context"
 	"crypto/ed25519"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -29,6 +30,7 @@ type Replica struct {
 	store   *store.Store
 	host    mesh.Host // nil with NoNetwork
 	loop    *loop     // nil likewise
+	cursors [16]byte  // secret under which peers are given cursors
 
 	ctx       context.Context // ends when Close begins; goroutines of the replica only
 	cancel    context.CancelFunc
@@ -115,6 +117,7 @@ func Open(ctx context.Context, dir string, o Options) (*Replica, error) {
 		calling:   map[record.Key]int{},
 		running:   map[*conversation]bool{},
 	}
+	rand.Read(r.cursors[:])
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	for _, sp := range st.Spaces() {
 		if _, err := r.attach(sp); err != nil {

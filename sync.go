@@ -138,14 +138,38 @@ func (s *Space) initiate(ctx context.Context, p *peer, number engine.Session, pl
 func (s *Space) sessionOptions(peer record.Key, view session.View) session.Options {
 	var nonce [session.NonceSize]byte
 	rand.Read(nonce[:])
-	return session.Options{
+	o := session.Options{
 		Space:      s.ID(),
 		Self:       s.replica.Device(),
 		Peer:       peer,
 		Nonce:      nonce,
 		FrameBytes: s.replica.options.FrameBytes,
 		View:       view,
+		Met:        s.replica.peer(peer).met(s.ID()),
 	}
+	if v, ok := view.(interface{ History() (uint64, error) }); ok {
+		if h, err := v.History(); err == nil {
+			o.Log = &session.Log{Generation: h, Secret: s.replica.cursors}
+		}
+	}
+	return o
+}
+
+// met is what the last good session with a peer is remembered for by the
+// next: the root, and how far into its log it has brought us, if all went
+// that way.
+func (p *peer) met(id record.SpaceID) *session.Met {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	a, ok := p.agreed[id]
+	if !ok {
+		return nil
+	}
+	m := &session.Met{Root: a.Root}
+	if a.Report.RecordsOut == 0 {
+		m.Cursor = a.Report.Cursor
+	}
+	return m
 }
 
 // serveSync answers a session that a peer has opened. Which space it speaks

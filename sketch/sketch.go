@@ -30,6 +30,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 const (
@@ -95,6 +96,17 @@ func New(cells int) *Sketch {
 		panic(fmt.Sprintf("sketch: %d cells", cells))
 	}
 	return &Sketch{cells: make([]Cell, cells)}
+}
+
+// Restore makes a sketch of its parts again. The cells become the sketch's.
+func Restore(cells []Cell, tail [TailCells]Cell, e Estimator) *Sketch {
+	return &Sketch{cells: cells, tail: tail, buckets: e}
+}
+
+// Equal reports whether two sketches are of the same set, or by a rare chance
+// look so, and have as many cells.
+func (s *Sketch) Equal(o *Sketch) bool {
+	return s.tail == o.tail && s.buckets == o.buckets && slices.Equal(s.cells, o.cells)
 }
 
 // Len is the number of cells.

@@ -19,10 +19,10 @@ type Cursor [CursorSize]byte
 
 // Logged is a View that knows its log of arrivals.
 type Logged interface {
-	// Entered returns the members that entered the set after a version, in
+	// EnteredIDs returns the members that entered the set after a version, in
 	// their order, unless they are more than limit: then ok is false, as it
 	// is for a version that the log does not reach back to.
-	Entered(version uint64, limit int) (ids []record.ID, ok bool, err error)
+	EnteredIDs(version uint64, limit int) (ids []record.ID, ok bool, err error)
 }
 
 // Log is what a responder needs to make cursors and to understand them.

@@ -193,7 +193,7 @@ func (s *Session) entered(a *ask) ([]record.ID, error) {
 	if !ok || version >= s.view.Version() {
 		return nil, nil
 	}
-	ids, ok, err := log.Entered(version, maxLogged)
+	ids, ok, err := log.EnteredIDs(version, maxLogged)
 	if err != nil || !ok {
 		return nil, err
 	}

@@ -127,7 +127,7 @@ func (r *replica) Get(id record.ID) (*record.Verified, error) {
 	return nil, ErrGone
 }
 
-func (r *replica) Entered(version uint64, limit int) ([]record.ID, bool, error) {
+func (r *replica) EnteredIDs(version uint64, limit int) ([]record.ID, bool, error) {
 	n := int(r.version - version)
 	if n > len(r.log) || n > limit {
 		return nil, false, nil

@@ -31,6 +31,7 @@ func (st *state) values() []derivedKind {
 	return []derivedKind{
 		{'B', st.blocks},
 		{'T', cutsByID{st.cuts}},
+		{'S', st.sketch},
 	}
 }
 
@@ -43,6 +44,7 @@ type derivedKind struct {
 func (st *state) blank(s *Store) {
 	st.blocks = newBlocks(s.warm, s.options.blocks)
 	st.cuts = newCuts(s.options.cut)
+	st.sketch = &sketched{}
 }
 
 // fork makes the values of a state writable, leaving those it was copied from
@@ -50,6 +52,7 @@ func (st *state) blank(s *Store) {
 func (st *state) fork() {
 	st.blocks = st.blocks.fork()
 	st.cuts = st.cuts.fork()
+	st.sketch = st.sketch.fork()
 }
 
 // apply adds items, distinct and in any order, to every value, or takes them

@@ -26,8 +26,9 @@ type Snapshot struct {
 	trie   merkle.Source
 
 	// What Filter laid over the rows:
-	added map[record.ID]*record.Verified
-	gone  map[uint64]struct{} // arrival numbers
+	added   map[record.ID]*record.Verified
+	gone    map[uint64]struct{} // arrival numbers
+	in, out []reconcile.Item    // members, and no members any more
 }
 
 // Snapshot returns the last published state. Cost: O(1).
@@ -442,6 +443,7 @@ func (v *Snapshot) Filter(sweeps []*record.Verified) (*Snapshot, error) {
 	if f.trie, err = merkle.Overlay(v.trie, idsOfItems(in), idsOfItems(out)); err != nil {
 		return nil, err
 	}
+	f.in, f.out = slices.Concat(v.in, in), slices.Concat(v.out, out)
 	v.view.refs.Add(1)
 	return f, nil
 }

@@ -50,8 +50,9 @@ type ownLane struct {
 type state struct {
 	version uint64
 	law     *space.State
-	blocks  *blocks // all members by (time, ID)
-	cuts    *cuts   // all member IDs
+	blocks  *blocks   // all members by (time, ID)
+	cuts    *cuts     // all member IDs
+	sketch  *sketched // of all member IDs
 	stats   HeldStats
 	pending int       // kills that wait for a sweep
 	serial  uint64    // of the next held record

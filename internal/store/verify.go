@@ -9,6 +9,7 @@ import (
 	"anabranch/merkle"
 	"anabranch/reconcile"
 	"anabranch/record"
+	"anabranch/sketch"
 	"anabranch/space"
 )
 
@@ -670,6 +671,17 @@ func (k *check) derived() error {
 	})
 	if err != nil {
 		return err
+	}
+	have, err := k.snapshot.Sketch()
+	if err != nil {
+		return err
+	}
+	sums := sketch.New(have.Len())
+	for i := range ids {
+		sums.Add(sketch.Of(ids[i]))
+	}
+	if !have.Equal(sums) {
+		k.note("memory", "sketch", "it is not the sum of the members")
 	}
 	root, err := k.snapshot.Root()
 	if err != nil || root != k.report.Root {
