@@ -100,7 +100,7 @@ func (a *app) waited(s *anabranch.Space, c anabranch.Convergence, took time.Dura
 	for _, p := range c.Peers {
 		peer := waitPeerJSON{Device: p.Device.String(), InSync: p.Agreed}
 		if !p.Agreed {
-			peer.Reason = "no session has ended yet"
+			peer.Reason = "it was not reached in this time, or the session with it had not ended"
 			if p.Err != nil {
 				peer.Reason = whyNot(p.Device, p.Err)
 			}
