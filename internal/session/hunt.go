@@ -49,7 +49,7 @@ type hunt struct {
 	wanted    int     // names that are sent
 }
 
-const maxMore = 6 // times that cells may be asked for
+const maxMore = 4 // times that cells may be asked for
 
 // hunting reports whether the exchange of data is planned.
 func (s *Session) hunting() bool { return s.x.hunt != nil }
@@ -429,7 +429,11 @@ func (s *Session) decode() error {
 	case to <= at:
 		to = at + at/8 + 8
 	}
-	if to = min(to, s.sk.Len()); h.more >= maxMore || to == at && !tail {
+	// Cells that are noise look like ever more items: there is a limit.
+	if to = min(to, s.sk.Len(), int(2*h.plan.a)+minCells/8); to < at {
+		to = at
+	}
+	if h.more >= maxMore || to == at && !tail {
 		s.report.Why = join(s.report.Why, "cells were not enough")
 		return s.planned(h.decoder)
 	}

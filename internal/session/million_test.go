@@ -46,9 +46,11 @@ func (c *crowd) member(n uint32, at uint64) *record.Verified {
 
 const apart = 1000 // µs between two records of a crowd
 
-func newCrowd(n int) *crowd {
-	w := newWorld()
-	c := &crowd{w: w, tree: new(reconcile.Tree), trie: new(merkle.Tree), sk: sketch.New(1 << 17), place: make(map[record.ID]uint32, n), state: space.NewState(w.roots)}
+func newCrowd(n int) *crowd { return crowdOf(newWorld(), n, 1<<17) }
+
+// crowdOf is a crowd with a sketch of so many cells.
+func crowdOf(w *world, n, cells int) *crowd {
+	c := &crowd{w: w, tree: new(reconcile.Tree), trie: new(merkle.Tree), sk: sketch.New(cells), place: make(map[record.ID]uint32, n), state: space.NewState(w.roots)}
 	ids := make([][32]byte, n)
 	for i := range n {
 		r := c.member(uint32(i), uint64(i+1)*apart)
@@ -148,14 +150,27 @@ type meeting struct {
 	overhead       int64         // bytes of frames that are not records
 	finding        time.Duration // of both machines, records and roots left out
 	whole          time.Duration // of both machines
+	frames         []FrameType
 	err            error
+	charged        bool
 }
 
-// meet runs a session. What arrives is put into the replicas.
-func meet(a, b *replica, oa, ob Options) (m meeting) {
+// meet runs a session. What arrives is put into the replicas. Options may
+// bring views of their own.
+func meet(a, b *replica, oa, ob Options) (m meeting) { return met(a, b, oa, ob, nil) }
+
+// met is meet with somebody on the way, who sees every frame and may write
+// another.
+func met(a, b *replica, oa, ob Options, carry func(from int, frame []byte) []byte) (m meeting) {
 	alice, bob := record.Key{0xA}, record.Key{0xB}
-	oa.Space, oa.Self, oa.Peer, oa.View = a.w.id, alice, bob, a.frozen()
-	ob.Space, ob.Self, ob.Peer, ob.View = a.w.id, bob, alice, b.frozen()
+	oa.Space, oa.Self, oa.Peer = a.w.id, alice, bob
+	ob.Space, ob.Self, ob.Peer = a.w.id, bob, alice
+	if oa.View == nil {
+		oa.View = a.frozen()
+	}
+	if ob.View == nil {
+		ob.View = b.frozen()
+	}
 	if oa.Nonce == ([8]byte{}) {
 		oa.Nonce = seed(7)
 	}
@@ -197,7 +212,12 @@ func meet(a, b *replica, oa, ob Options) (m meeting) {
 				for _, out := range outs {
 					switch out := out.(type) {
 					case Send:
-						inputs[1-i] = append(inputs[1-i], Frame{Bytes: out.Frame})
+						frame := out.Frame
+						if carry != nil {
+							frame = carry(i, slices.Clone(frame))
+						}
+						m.frames = append(m.frames, FrameType(frame[0]))
+						inputs[1-i] = append(inputs[1-i], Frame{Bytes: frame})
 						waits = true
 					case Verify:
 						inputs[i] = append(inputs[i], trusted(a.w.id, out.Batch))
@@ -213,7 +233,15 @@ func meet(a, b *replica, oa, ob Options) (m meeting) {
 						}
 					case Fail:
 						over[i] = true
-						m.err = out.Err
+						if m.err == nil {
+							m.err = out.Err
+						}
+						m.charged = m.charged || out.Charge
+						if i == 0 {
+							m.report = out.Report
+						} else {
+							m.answer = out.Report
+						}
 					}
 				}
 				if waits {
