@@ -61,8 +61,7 @@ const (
 	dumpEndSchema = "anabranch.dump-end/1"
 
 	maxDumpLine = 256 << 10 // above the longest record and its path, both as text
-	loadRecords = 1024      // verified and committed at once
-	loadBytes   = 2 << 20
+	loadRecords = 1024      // looked at before a space is made for them
 )
 
 // Errors of Load.
@@ -245,46 +244,105 @@ type loading struct {
 	space   *Space      // nil until the first commit of a space that is made
 	seen    merkle.Tree // 32 bytes and a little for each record: the root of the dump
 
-	batch  [][]byte
-	parsed []dumpLine // of batch
-	size   int
+	first [][]byte // records that were read before the space was made
+	last  []byte   // the last line, once it was read
 }
 
 func (l *loading) run() error {
 	if err := l.header(); err != nil {
 		return err
 	}
-	for {
-		if err := l.ctx.Err(); err != nil {
-			return err
-		}
-		b, err := l.next()
+	// The first records are looked at whole before there is a space for them.
+	for len(l.first) < loadRecords {
+		r, err := l.record()
 		if err != nil {
 			return err
 		}
-		if b == nil {
-			return fmt.Errorf("%w: it ends after line %d without its last line: it was cut off", ErrDump, l.line)
+		if r == nil {
+			break
 		}
-		var which struct {
-			Schema string `json:"schema"`
-		}
-		if err := json.Unmarshal(b, &which); err != nil {
-			return l.wrong("%v", err)
-		}
-		if which.Schema != "" {
-			return l.end(b)
-		}
-		var line dumpLine
-		if err := strictly(b, &line); err != nil {
-			return l.wrong("%v", err)
-		}
-		l.batch, l.parsed = append(l.batch, line.Record), append(l.parsed, line)
-		if l.size += len(line.Record); len(l.batch) >= loadRecords || l.size >= loadBytes {
-			if err := l.commit(); err != nil {
-				return err
+		l.first = append(l.first, r)
+	}
+	if _, errs := record.VerifyBatch(l.id, l.first); len(l.first) > 0 {
+		for i, err := range errs {
+			if err != nil {
+				return fmt.Errorf("%w: near line %d: %w", ErrDump, l.line-len(l.first)+1+i, err)
 			}
 		}
 	}
+	if err := l.make(); err != nil {
+		return err
+	}
+	refused := func(i int, err error) error { return fmt.Errorf("%w: near line %d: %w", ErrDump, i+2, err) }
+	got, err := l.space.rows.Load(l.ctx, l.records, refused, func(now store.Loaded) {
+		if l.options.Progress != nil {
+			l.options.Progress(uint64(now.Read))
+		}
+	})
+	l.report.Records = uint64(got.Read)
+	l.report.Added, l.report.Known, l.report.Dead, l.report.Held = got.Added, got.Known, got.Dead, got.Held
+	if err != nil {
+		return named(err)
+	}
+	return l.end()
+}
+
+// records yields the records of the dump, each compared with its line.
+func (l *loading) records(yield func([]byte, error) bool) {
+	for _, r := range l.first {
+		if !yield(r, nil) {
+			return
+		}
+	}
+	l.first = nil
+	for {
+		r, err := l.record()
+		if r == nil && err == nil || !yield(r, err) || err != nil {
+			return
+		}
+	}
+}
+
+// record is the next one, nil when the last line was read.
+func (l *loading) record() ([]byte, error) {
+	if l.last != nil {
+		return nil, nil
+	}
+	b, err := l.next()
+	if err != nil {
+		return nil, err
+	}
+	if b == nil {
+		return nil, fmt.Errorf("%w: it ends after line %d without its last line: it was cut off", ErrDump, l.line)
+	}
+	var which struct {
+		Schema string `json:"schema"`
+	}
+	if err := json.Unmarshal(b, &which); err != nil {
+		return nil, l.wrong("%v", err)
+	}
+	if which.Schema != "" {
+		l.last = bytes.Clone(b)
+		return nil, nil
+	}
+	var line dumpLine
+	if err := strictly(b, &line); err != nil {
+		return nil, l.wrong("%v", err)
+	}
+	v, err := record.Restore(l.id, line.Record)
+	if err != nil {
+		return nil, fmt.Errorf("%w: near line %d: %w", ErrDump, l.line, err)
+	}
+	if !sameLine(lineOf(v), line) {
+		if _, err := record.Verify(l.id, line.Record); err != nil { // that says more
+			return nil, fmt.Errorf("%w: near line %d: %w", ErrDump, l.line, err)
+		}
+		return nil, fmt.Errorf("%w: near line %d: what it says of record %v is not what the record says", ErrDump, l.line, v.ID)
+	}
+	if l.seen.Insert(merkle.ID(v.ID)) == 0 {
+		return nil, fmt.Errorf("%w: up to line %d: %d records occur twice", ErrDump, l.line, 1)
+	}
+	return line.Record, nil
 }
 
 // next is the next line that is not empty, nil at the end. It is valid until
@@ -362,45 +420,6 @@ func (l *loading) header() error {
 	return l.replica.checkName(l.options.Name)
 }
 
-// commit verifies what was read and makes it durable.
-func (l *loading) commit() error {
-	if len(l.batch) == 0 {
-		return nil
-	}
-	first := l.line - len(l.batch) + 1
-	verified, errs := record.VerifyBatch(l.id, l.batch)
-	ids := make([]merkle.ID, len(verified))
-	for i, v := range verified {
-		if errs[i] != nil {
-			return fmt.Errorf("%w: near line %d: %w", ErrDump, first+i, errs[i])
-		}
-		if want := lineOf(v); !sameLine(want, l.parsed[i]) {
-			return fmt.Errorf("%w: near line %d: what it says of record %v is not what the record says", ErrDump, first+i, v.ID)
-		}
-		ids[i] = merkle.ID(v.ID)
-	}
-	if n := l.seen.Insert(ids...); n != len(ids) {
-		return fmt.Errorf("%w: up to line %d: %d records occur twice", ErrDump, l.line, len(ids)-n)
-	}
-	if err := l.make(); err != nil {
-		return err
-	}
-	res, err := l.space.rows.Commit(l.ctx, verified)
-	if err != nil {
-		return fmt.Errorf("anabranch: load: %w", named(err))
-	}
-	l.report.Records += uint64(len(verified))
-	l.report.Added += res.Added
-	l.report.Known += res.Known
-	l.report.Dead += res.Dead
-	l.report.Held += res.Held
-	if l.options.Progress != nil {
-		l.options.Progress(l.report.Records)
-	}
-	l.batch, l.parsed, l.size = nil, nil, 0
-	return nil
-}
-
 func sameLine(a, b dumpLine) bool {
 	a.Record, b.Record = nil, nil
 	x, errA := json.Marshal(a)
@@ -423,22 +442,13 @@ func (l *loading) make() error {
 }
 
 // end compares what was read with what the dump says it holds.
-func (l *loading) end(b []byte) error {
+func (l *loading) end() error {
 	var e dumpEnd
-	if err := strictly(b, &e); err != nil {
+	if err := strictly(l.last, &e); err != nil {
 		return l.wrong("%v", err)
 	}
 	if e.Schema != dumpEndSchema {
 		return l.wrong("schema %q where the last line should be", e.Schema)
-	}
-	l.line-- // the batch ends with the line before
-	err := l.commit()
-	l.line++
-	if err != nil {
-		return err
-	}
-	if err := l.make(); err != nil {
-		return err
 	}
 	if rest, err := l.next(); err != nil || rest != nil {
 		return errors.Join(err, l.wrong("there is more after the last line"))

@@ -89,6 +89,7 @@ func newBenchPeer(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "bench-peer", Hidden: true, Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			go giveBackMemory(cmd.Context()) // as an up does
 			return anabranch.BenchPeer(cmd.Context(), struct {
 				io.Reader
 				io.Writer

@@ -17,6 +17,7 @@ const (
 	restLook   = 10 * time.Second // between looks
 	restAllocs = 4 << 20          // bytes allocated between two looks: work
 	restGC     = 25               // GOGC at rest: garbage may be a quarter of what is in use
+	workMemory = 330 << 20        // bytes from which on garbage is collected more often: a first load must fit beside other programs
 )
 
 // giveBackMemory does so until the context ends.
@@ -24,6 +25,7 @@ func giveBackMemory(ctx context.Context) {
 	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
 		return
 	}
+	debug.SetMemoryLimit(workMemory)
 	tick := time.NewTicker(restLook)
 	defer tick.Stop()
 	allocated := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}

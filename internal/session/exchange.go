@@ -49,9 +49,8 @@ type exchange struct {
 	endDue   bool               // responder: an end frame follows the bulk
 	said     bool               // our state is sent
 
-	taken    map[record.ID]struct{} // records that came and count
-	added    []record.ID            // the same, in order
-	items    []reconcile.Item       // the same
+	taken    map[record.ID]struct{} // sweeps that came and count
+	arrived  arrived                // data that came and counts
 	removed  []record.ID            // of our own, dead meanwhile
 	received int                    // bytes of records
 }
@@ -299,7 +298,22 @@ func (s *Session) refill() bool {
 	}
 	ix := x.set.index()
 	end := min(x.pushed+bulkChunk, ix.Len())
-	x.outgoing = nil
+	x.outgoing, x.ready = nil, nil
+	if w, ok := x.set.(whole); ok {
+		if m, ok := w.view.(Many); ok {
+			var err error
+			if x.ready, err = m.MembersAt(x.pushed, end); err != nil {
+				s.fail(err, false)
+				return false
+			}
+			for _, r := range x.ready {
+				x.outgoing = append(x.outgoing, r.ID)
+			}
+			x.pushed = end
+			x.pushing = end < ix.Len()
+			return len(x.outgoing) > 0
+		}
+	}
 	for item, err := range ix.Items(x.pushed, end) {
 		if err != nil {
 			s.fail(err, false)
@@ -343,7 +357,7 @@ func (s *Session) conclude() {
 		if !s.initiator && s.x.queries == 0 && !s.ranged {
 			s.report.Method = Bulk // nothing was compared: everything was sent
 		}
-		s.mine, err = overlaid(s.o.Space, before, s.view, s.x.added, s.x.removed)
+		s.mine, err = overlaid(s.o.Space, before, s.view, s.x.arrived.ids(), s.x.removed)
 	}
 	if err != nil {
 		s.mine = before

@@ -575,7 +575,7 @@ func (s *Session) endHunt() {
 		}
 		return
 	}
-	if len(x.added)+len(x.removed) == 0 {
+	if x.arrived.len()+len(x.removed) == 0 {
 		s.send([]byte{byte(EndFrame)})
 		return
 	}
@@ -586,7 +586,7 @@ func (s *Session) endHunt() {
 
 // total computes what this side holds now.
 func (s *Session) total() bool {
-	mine, err := overlaid(s.o.Space, s.mine, s.view, s.x.added, s.x.removed)
+	mine, err := overlaid(s.o.Space, s.mine, s.view, s.x.arrived.ids(), s.x.removed)
 	if err != nil {
 		s.fail(err, false)
 		return false
@@ -627,7 +627,7 @@ func (s *Session) peerDone() {
 // judge is the initiator's last word.
 func (s *Session) judge() {
 	x := &s.x
-	if len(x.added)+len(x.removed) > 0 && !s.total() {
+	if x.arrived.len()+len(x.removed) > 0 && !s.total() {
 		return
 	}
 	x.said = true
@@ -651,8 +651,8 @@ func (s *Session) goOn() {
 	chance := old.hunt.plan.kind
 	again := !s.again && (chance == planList || chance == planThin || chance == planUpThin || chance == planLog)
 	s.diff = difference{}
-	s.x = exchange{owed: map[record.ID]struct{}{}, taken: old.taken, added: old.added, items: old.items, removed: old.removed}
-	rest, err := reconcile.NewVector(old.items)
+	s.x = exchange{owed: map[record.ID]struct{}{}, taken: old.taken, arrived: old.arrived, removed: old.removed}
+	rest, err := reconcile.NewVector(old.arrived.items())
 	if err == nil {
 		s.x.set = joined{whole{s.view}, reconcile.NewDisjoint(s.view.Index(), rest)}
 		if again { // what was left out by chance is little: one look more
@@ -676,7 +676,7 @@ func (s *Session) huntAgain(old exchange) error {
 	s.again = true
 	s.report.Why = join(s.report.Why, "roots still differed")
 	s.sk = s.sk.Clone(s.sk.Len())
-	for _, id := range old.added {
+	for _, id := range old.arrived.ids() {
 		s.sk.Add(sketch.Of(id))
 	}
 	for _, id := range old.removed {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 
-	"anabranch/reconcile"
 	"anabranch/record"
 	"anabranch/space"
 )
@@ -169,15 +168,13 @@ func (s *Session) takeData(r *record.Verified) {
 		s.fail(err, false)
 		return
 	}
-	if _, twice := s.x.taken[r.ID]; twice || known {
+	if known || s.x.arrived.has(r.ID) {
 		s.unwanted()
 		return
 	}
 	switch s.view.State().Judge(r) {
 	case space.Member:
-		s.x.taken[r.ID] = struct{}{}
-		s.x.added = append(s.x.added, r.ID)
-		s.x.items = append(s.x.items, reconcile.Item{Time: r.Time, ID: r.ID})
+		s.x.arrived.add(r)
 		s.save(r)
 	case space.Held:
 		s.held()

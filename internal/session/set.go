@@ -116,8 +116,8 @@ func contains(ix reconcile.Index, r *record.Verified) (bool, error) {
 
 // overlaid is the state of a view with records laid over it and others taken
 // out: what this side must hold after the exchange.
-func overlaid(space record.SpaceID, before state, v View, add, remove []record.ID) (state, error) {
-	count, trie, err := merkle.OverlayHash(v.Trie(), plain(add), plain(remove))
+func overlaid(space record.SpaceID, before state, v View, add [][32]byte, remove []record.ID) (state, error) {
+	count, trie, err := merkle.OverlayHash(v.Trie(), ascending(add), ascending(plain(remove)))
 	if err != nil {
 		return state{}, err
 	}
@@ -126,14 +126,18 @@ func overlaid(space record.SpaceID, before state, v View, add, remove []record.I
 	return before, nil
 }
 
-// plain is the IDs as package merkle takes them, ascending.
 func plain(ids []record.ID) [][32]byte {
 	out := make([][32]byte, len(ids))
 	for i, id := range ids {
 		out[i] = id
 	}
-	slices.SortFunc(out, func(a, b [32]byte) int { return bytes.Compare(a[:], b[:]) })
 	return out
+}
+
+// ascending sorts IDs in place: millions of them are not to be copied again.
+func ascending(ids [][32]byte) [][32]byte {
+	slices.SortFunc(ids, func(a, b [32]byte) int { return bytes.Compare(a[:], b[:]) })
+	return ids
 }
 
 // charged says whose fault an error of package reconcile is: only messages

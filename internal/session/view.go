@@ -17,6 +17,8 @@ var ErrGone = errors.New("session: record is gone")
 // IDs, nil where there is none or its bytes are gone. Held records are none.
 type Many interface {
 	Members(ids []record.ID) ([]*record.Verified, error)
+	// MembersAt are those at positions [begin, end) of Index.
+	MembersAt(begin, end int) ([]*record.Verified, error)
 }
 
 // View is one immutable state of a space. A session reads the views that it

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"cmp"
 	"fmt"
 	"iter"
 	"maps"
@@ -124,68 +123,6 @@ func (v *Snapshot) Get(id record.ID) (*record.Verified, error) {
 		return nil, fmt.Errorf("%w: record %v", ErrNotFound, id)
 	}
 	return r, nil
-}
-
-// Members returns the member of each ID, nil where there is none here. For
-// many it takes a fraction of what as many calls of Get take: rows that are
-// neighbours are read with one walk.
-func (v *Snapshot) Members(ids []record.ID) ([]*record.Verified, error) {
-	out := make([]*record.Verified, len(ids))
-	type wanted struct {
-		at int
-		n  uint64
-	}
-	list := make([]wanted, 0, len(ids))
-	for i, id := range ids {
-		if r, ok := v.added[id]; ok {
-			out[i] = r
-		} else {
-			list = append(list, wanted{at: i})
-		}
-	}
-	slices.SortFunc(list, func(a, b wanted) int { return ids[a.at].Compare(ids[b.at]) })
-	spans := make([]span, len(list))
-	for i, w := range list {
-		key := idKey(tableID, v.space.number, ids[w.at])
-		spans[i] = span{key, append(key[:len(key):len(key)], 0)}
-	}
-	err := v.scan(spans, func(i int, key, value []byte) (err error) {
-		list[i].n, err = number(key, value)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	list = slices.DeleteFunc(list, func(w wanted) bool {
-		_, gone := v.gone[w.n]
-		return w.n == 0 || gone
-	})
-	slices.SortFunc(list, func(a, b wanted) int { return cmp.Compare(a.n, b.n) })
-	spans = spans[:len(list)]
-	for i, w := range list {
-		key := numberKey(tableArrival, v.space.number, w.n)
-		spans[i] = span{key, append(key[:len(key):len(key)], 0)}
-	}
-	err = v.scan(spans, func(i int, key, value []byte) error {
-		r, err := record.Restore(v.space.id, slices.Clone(value))
-		if err != nil {
-			return damagedRow(key, "%v", err)
-		}
-		if id := ids[list[i].at]; r.ID != id {
-			return damagedRow(key, "holds the record %v, not %v", r.ID, id)
-		}
-		out[list[i].at] = r
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	for _, w := range list {
-		if out[w.at] == nil {
-			return nil, damagedRow(numberKey(tableArrival, v.space.number, w.n), "absent, but another row points here")
-		}
-	}
-	return out, nil
 }
 
 // Docs returns the live docs at a path, oldest first.

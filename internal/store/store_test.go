@@ -7,6 +7,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"anabranch/merkle"
 	"anabranch/record"
 	"anabranch/space"
 )
@@ -205,6 +206,18 @@ func TestMembersAreThoseOfGet(t *testing.T) {
 	got, err := v.Members(ids)
 	if err != nil {
 		t.Fatal(err)
+	}
+	n := v.Index().Len()
+	for _, place := range [][2]int{{0, n}, {n / 3, n / 2}, {n - 1, n}, {n, n}} {
+		rs, err := v.MembersAt(place[0], place[1])
+		if err != nil || len(rs) != place[1]-place[0] {
+			t.Fatalf("positions %v: %d records, %v", place, len(rs), err)
+		}
+		for i, r := range rs {
+			if x, err := v.Index().At(place[0] + i); err != nil || x.ID != merkle.ID(r.ID) {
+				t.Fatalf("position %d: %v, %v", place[0]+i, r.ID, err)
+			}
+		}
 	}
 	members, gone := 0, 0
 	for i, id := range ids {
