@@ -1,6 +1,7 @@
 package crdt
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"maps"
@@ -48,20 +49,123 @@ func (c *Context) Add(lane uint64, first, last uint32) {
 // Join adds every dot of another context.
 func (c *Context) Join(other Context) {
 	for lane, spans := range other.lanes {
-		for _, s := range spans {
-			c.Add(lane, s.First, s.Last)
+		if len(spans) <= 8 {
+			for _, s := range spans {
+				c.Add(lane, s.First, s.Last)
+			}
+			continue
 		}
+		if c.lanes == nil {
+			c.lanes = make(map[uint64][]Span)
+		}
+		c.lanes[lane] = union(c.lanes[lane], spans)
 	}
+}
+
+// union is the spans of two lists as one list: linear, where adding one after
+// the other would move what lies behind each.
+func union(a, b []Span) []Span {
+	out := make([]Span, 0, len(a)+len(b))
+	for len(a)+len(b) > 0 {
+		if len(a) == 0 || len(b) > 0 && b[0].First < a[0].First {
+			a, b = b, a
+		}
+		if k := len(out) - 1; k >= 0 && a[0].First <= out[k].Last+1 {
+			out[k].Last = max(out[k].Last, a[0].Last)
+		} else {
+			out = append(out, a[0])
+		}
+		a = a[1:]
+	}
+	return out
 }
 
 // Has reports whether a dot is in the set.
 func (c Context) Has(d Dot) bool {
-	for _, s := range c.lanes[d.Lane] {
+	spans := c.lanes[d.Lane]
+	if len(spans) > 8 {
+		i, _ := slices.BinarySearchFunc(spans, d.Number, func(s Span, n uint32) int { return cmp.Compare(s.Last, n) })
+		spans = spans[i:]
+	}
+	for _, s := range spans {
 		if d.Number <= s.Last {
 			return d.Number >= s.First
 		}
 	}
 	return false
+}
+
+// Last is the highest number of a lane in the set, 0 if there is none.
+func (c Context) Last(lane uint64) uint32 {
+	if spans := c.lanes[lane]; len(spans) > 0 {
+		return spans[len(spans)-1].Last
+	}
+	return 0
+}
+
+// Meets reports whether two contexts have a dot in common.
+func (c Context) Meets(other Context) bool {
+	if len(other.lanes) < len(c.lanes) {
+		c, other = other, c
+	}
+	for lane, a := range c.lanes {
+		b := other.lanes[lane]
+		for len(a) > 0 && len(b) > 0 {
+			switch {
+			case a[0].Last < b[0].First:
+				a = a[1:]
+			case b[0].Last < a[0].First:
+				b = b[1:]
+			default:
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// remove takes one dot out of the set.
+func (c *Context) remove(d Dot) {
+	spans := c.lanes[d.Lane]
+	i, _ := slices.BinarySearchFunc(spans, d.Number, func(s Span, n uint32) int { return cmp.Compare(s.Last, n) })
+	if i == len(spans) || d.Number < spans[i].First {
+		return
+	}
+	var rest []Span
+	if s := spans[i]; s.First < d.Number {
+		rest = append(rest, Span{s.First, d.Number - 1})
+	}
+	if s := spans[i]; s.Last > d.Number {
+		rest = append(rest, Span{d.Number + 1, s.Last})
+	}
+	if spans = slices.Replace(spans, i, i+1, rest...); len(spans) == 0 {
+		delete(c.lanes, d.Lane)
+		return
+	}
+	c.lanes[d.Lane] = spans
+}
+
+// without is the dots of the set that are not in another.
+func (c Context) without(other Context) Context {
+	var out Context
+	for lane, a := range c.lanes {
+		b := other.lanes[lane]
+		for _, s := range a {
+			at := s.First
+			for len(b) > 0 && b[0].Last < at {
+				b = b[1:]
+			}
+			for _, t := range b {
+				if t.First > s.Last {
+					break
+				}
+				out.Add(lane, at, t.First-1)
+				at = t.Last + 1
+			}
+			out.Add(lane, at, s.Last)
+		}
+	}
+	return out
 }
 
 // Next is the lowest number >= 1 of a lane that is not in the set: where what
@@ -124,12 +228,17 @@ func (c Context) AppendTo(b []byte) []byte {
 		b = binary.BigEndian.AppendUint64(b, lane)
 		spans := c.lanes[lane]
 		b = AppendUvarint(b, uint64(len(spans)))
-		least := uint32(1)
-		for _, s := range spans {
-			b = AppendUvarint(b, uint64(s.First-least))
-			b = AppendUvarint(b, uint64(s.Last-s.First))
-			least = s.Last + 2
-		}
+		b = appendSpans(b, spans)
+	}
+	return b
+}
+
+func appendSpans(b []byte, spans []Span) []byte {
+	least := uint32(1)
+	for _, s := range spans {
+		b = AppendUvarint(b, uint64(s.First-least))
+		b = AppendUvarint(b, uint64(s.Last-s.First))
+		least = s.Last + 2
 	}
 	return b
 }

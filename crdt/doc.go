@@ -1,5 +1,6 @@
-// Package crdt holds what the replicated types share: the names of events, the
-// sets of events that a replica has seen, and the one spelling of a number.
+// Package crdt holds the replicated types, and what they share with texts: the
+// names of events, the sets of events that a replica has seen, and the one
+// spelling of a number.
 //
 // An event happens in a lane, one writer's numbered stream, and is named by a
 // Dot: the lane and the event's number there. Numbers start at 1 and have no
@@ -12,5 +13,11 @@
 // ties and nothing else; 0 is nobody's name.
 //
 // The package does no I/O, keeps no state of its own and depends on its
-// arguments alone. The types themselves live in rooms beside it: text.
+// arguments alone.
+//
+// A State is a document, or a part of one, made of the replicated types:
+// registers, flags, counters, sets, logs, and maps that nest them. Mutators
+// return a delta, a small State; Join merges, in any order, any number of
+// times. Texts live in a room beside this one; a State carries them nested in
+// its maps, as deltas.
 package crdt
