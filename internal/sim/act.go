@@ -120,7 +120,7 @@ func (r *replica) write(seed uint64) {
 	case 5:
 		d.Kind, d.Path = record.Delta, "/text"
 	case 6:
-		if rng.IntN(2) == 0 {
+		if w.plan.Deletes && rng.IntN(2) == 0 {
 			d.Deleted, d.Payload = true, nil
 			w.sometimes("a deleted document")
 		}
@@ -130,12 +130,12 @@ func (r *replica) write(seed uint64) {
 
 func (r *replica) writeDraft(d store.Draft) {
 	r.own(func() ([]*record.Verified, error) {
-		return r.rows.Write(context.Background(), r.key, r.wall(), d)
-	}, func(rs []*record.Verified) {
-		if d.Kind == record.Doc {
-			r.w.check.read(r, d.Path, rs[0])
+		rs, err := r.rows.Write(context.Background(), r.key, r.wall(), d)
+		if err == nil && d.Kind == record.Doc {
+			r.w.check.wrote(r, rs[0])
 		}
-	})
+		return rs, err
+	}, nil)
 }
 
 // own does a write of this replica's own, tells the checkers who wrote it,
@@ -246,7 +246,7 @@ func (r *replica) clone(o *replica) {
 // join invites a replica and gives it what a ticket gives: the space, and the
 // control records that the inviter holds.
 func (w *world) join(r, o *replica) {
-	if r.here || !o.up || o.gone || !o.honest() {
+	if r.here || !o.up || o.gone || o.out || !o.honest() {
 		return
 	}
 	view, err := o.rows.Snapshot()
@@ -300,6 +300,19 @@ func (w *world) join(r, o *replica) {
 	})
 }
 
+// learn takes control records that came by other ways than the network.
+func (r *replica) learn(rs []*record.Verified) {
+	if !r.up {
+		return
+	}
+	r.w.sometimes("a device that learns of its revocation")
+	r.put(func() error { return r.commit(rs) }, func(err error) {
+		if err == nil {
+			r.tell(nil)
+		}
+	})
+}
+
 // revoke withdraws a grant, listing what the issuer holds of the author.
 func (w *world) revoke(r, o *replica, a Action) {
 	if !r.up || !o.here || o.i == 0 {
@@ -341,9 +354,13 @@ func (w *world) revoke(r, o *replica, a Action) {
 		}}
 		w.sometimes("a revocation")
 		w.say("%d revokes %d", r.i, o.i)
-		o.gone = true
+		o.out = true
 		r.own(func() ([]*record.Verified, error) {
 			return r.rows.Issue(context.Background(), key, r.wall(), "/", body)
-		}, nil)
+		}, func(rs []*record.Verified) {
+			if list == nil || rs[0].ID[0]%2 == 0 {
+				w.after(2*time.Second, func() { o.learn(rs) }) // somebody carries the seal to it, in a file
+			}
+		})
 	}
 }

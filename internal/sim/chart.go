@@ -194,7 +194,10 @@ func (c chart) svg() string {
 	if !(maxX > minX) {
 		minX, maxX = maxX-1, maxX+1
 	}
-	stepY := niceStep(max(maxY, 1e-9) / 6)
+	if maxY == 0 {
+		maxY = 1
+	}
+	stepY := niceStep(maxY / 6)
 	maxY = math.Ceil(maxY/stepY-1e-9) * stepY
 	px := func(x float64) float64 { return left + (x-minX)/(maxX-minX)*(chartW-left-right) }
 	py := func(y float64) float64 { return chartH - foot - y/maxY*(chartH-top-foot) }

@@ -164,6 +164,9 @@ func (c *checker) moved(r *replica, a store.Arrival) {
 	w.trace.bytes(v.ID[:8])
 	k.members[v.ID] = true
 	k.sum.add(v.ID, 1)
+	if at := (reading{v.Time, v.ID}); v.Kind == record.Doc && k.reads[v.Path].older(at) {
+		k.reads[v.Path] = at
+	}
 	c.last = w.now
 	if v.Data() && is.by != r.i && r.honest() && is.at >= c.counted {
 		c.delays = append(c.delays, w.now-is.at)
@@ -196,35 +199,46 @@ func (c *checker) settled(r *replica, v *store.Snapshot) {
 	}
 }
 
-// read looks at a path as a user does.
-func (c *checker) read(r *replica, path string, own *record.Verified) {
-	w := c.w
+// wrote looks at the path of a document right after it was written.
+func (c *checker) wrote(r *replica, own *record.Verified) {
 	view, err := r.rows.Snapshot()
 	if err != nil {
 		return
 	}
 	defer view.Close()
+	if now := c.top(r, view, own.Path); now.id != own.ID {
+		c.w.violate("C4", "replica %d does not read its own write at %s", r.i, own.Path)
+	}
+}
+
+// top is what a path reads as.
+func (c *checker) top(r *replica, view *store.Snapshot, path string) reading {
 	got, err := view.Resolve(path, r.wall())
 	if err != nil {
-		w.violate("C9", "replica %d reads %s: %v", r.i, path, err)
+		c.w.violate("C9", "replica %d reads %s: %v", r.i, path, err)
+	}
+	if got.Doc == nil {
+		return reading{}
+	}
+	return reading{got.Doc.Time, got.Doc.ID}
+}
+
+// readable looks at every path after something left the set: nothing reads
+// older than it did.
+func (c *checker) readable(r *replica, view *store.Snapshot) {
+	if c.w.plan.Sealed || c.w.deletes() {
 		return
 	}
-	var now reading
-	if got.Doc != nil {
-		now = reading{got.Doc.Time, got.Doc.ID}
+	for _, path := range paths {
+		if now := c.top(r, view, path); now.older(r.know.reads[path]) {
+			c.w.violate("C4", "replica %d reads %s older than before", r.i, path)
+		}
 	}
-	if own != nil && now.older(reading{own.Time, own.ID}) {
-		w.violate("C4", "replica %d does not read its own write at %s", r.i, path)
-	}
-	if now.older(r.know.reads[path]) && !w.plan.Sealed && !w.deletes() {
-		w.violate("C4", "replica %d reads %s older than before", r.i, path)
-	}
-	r.know.reads[path] = now
 }
 
 // deletes reports whether documents vanish in this world.
 func (w *world) deletes() bool {
-	return slices.ContainsFunc(w.plan.Roles, func(r Role) bool { return r.Malice == Raging }) || w.points["a deleted document"] > 0
+	return slices.ContainsFunc(w.plan.Roles, func(r Role) bool { return r.Malice == Raging }) || w.plan.Deletes
 }
 
 // reopened sees a store after a start: what was acknowledged is there.
@@ -279,6 +293,16 @@ func (c *checker) keeps(r *replica, check string) {
 
 func sortedIssues(m map[record.ID]*issue) []record.ID {
 	return slices.SortedFunc(maps.Keys(m), record.ID.Compare)
+}
+
+// wroteSince reports whether a replica wrote anything since a time.
+func (c *checker) wroteSince(i int, at time.Duration) bool {
+	for _, is := range c.issued {
+		if is.by == i && is.at >= at {
+			return true
+		}
+	}
+	return false
 }
 
 // missed counts the records that a tenth of the replicas or more lack, a
@@ -346,7 +370,7 @@ func (c *checker) session(s *side, rep session.Report, failed error) {
 		w.sometimes("a session that exchanged control records")
 	}
 	moved := rep.RecordsIn + rep.RecordsOut
-	if most := int64(4096 + 900*moved + 64*int(rep.Count)/16); rep.OverheadIn()+rep.OverheadOut() > most {
+	if most := int64(8192 + 900*moved + 64*int(rep.Count)/16); failed == nil && rep.OverheadIn()+rep.OverheadOut() > most {
 		w.violate("C11", "a session of %d and %d moved %d records of %d and cost %d bytes beside them, over %d",
 			s.r.i, o.i, moved, rep.Count, rep.OverheadIn()+rep.OverheadOut(), most)
 	}
@@ -354,7 +378,7 @@ func (c *checker) session(s *side, rep session.Report, failed error) {
 	for n := rep.Count; n > 0; n /= 4 {
 		rounds++
 	}
-	if rep.Rounds > rounds+4*rep.ControlRounds {
+	if failed == nil && rep.Rounds > rounds+4*rep.ControlRounds {
 		w.violate("C11", "a session of %d and %d over %d records took %d rounds", s.r.i, o.i, rep.Count, rep.Rounds)
 	}
 }
@@ -371,7 +395,7 @@ func (c *checker) passing(r *replica, frame []byte) {
 func (w *world) present() []*replica {
 	var out []*replica
 	for _, r := range w.replicas {
-		if r.here && !r.gone && r.honest() && w.admitted(r) {
+		if r.here && !r.gone && !r.out && r.honest() && w.admitted(r) {
 			out = append(out, r)
 		}
 	}
@@ -411,6 +435,11 @@ func (c *checker) finish() {
 	rs := w.present()
 	if len(rs) == 0 {
 		return
+	}
+	for _, r := range w.replicas {
+		if r.out && r.up && r.honest() {
+			c.keeps(r, "C1") // what it wrote is its own, in nobody's set
+		}
 	}
 	for _, r := range rs {
 		c.keeps(r, "C1")

@@ -17,6 +17,7 @@ func Generate(seed uint64, replicas int) Plan {
 	p.Quiet = g.busy + time.Second
 	p.Disk = []time.Duration{100 * time.Microsecond, time.Millisecond, 20 * time.Millisecond, 100 * time.Millisecond}[rng.IntN(4)]
 	p.Checked = rng.IntN(20) == 0
+	p.Deletes = rng.IntN(2) == 0
 	p.OnPebble = replicas <= 8 && rng.IntN(40) == 0
 	g.links()
 	g.people()

@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -75,10 +76,14 @@ func spread(ctx context.Context, o Options) (Result, error) {
 	if o.Churn > 0 {
 		w.at(began+writing/2+time.Millisecond, func() {
 			crashed = w.now
-			for _, i := range w.rng.Perm(n - 1)[:int(o.Churn*float64(n))] {
-				w.crash(int32(i + 1))
-				down = append(down, int32(i+1))
+			for _, i := range w.rng.Perm(n) {
+				spared := slices.ContainsFunc(w.updates, func(u update) bool { return u.by == int32(i) && u.at >= crashed-2*gap })
+				if len(down) < int(o.Churn*float64(n)) && !spared { // what its writer takes along, nobody has
+					w.crash(int32(i))
+					down = append(down, int32(i))
+				}
 			}
+			w.await(len(w.updates), func() { r.Repaired = w.now - crashed })
 			for k := range w.updates {
 				u := &w.updates[k]
 				if u.at >= crashed-2*gap {
@@ -137,6 +142,30 @@ func spread(ctx context.Context, o Options) (Result, error) {
 
 // total counts the payloads sent so far, in rumors and in sessions.
 func (w *crowd) total() uint64 { return w.payloads + uint64(w.result.SessionRecords) }
+
+// await looks every tenth of a second whether everybody who lives now has the
+// first of the updates.
+func (w *crowd) await(updates int, f func()) {
+	var alive []int32
+	for i := range w.nodes {
+		if n := &w.nodes[i]; !n.down && !n.liar {
+			alive = append(alive, int32(i))
+		}
+	}
+	var again func()
+	again = func() {
+		for k := range int32(updates) {
+			for _, i := range alive {
+				if !w.nodes[i].has(k) {
+					w.at(w.now+100*time.Millisecond, again)
+					return
+				}
+			}
+		}
+		f()
+	}
+	again()
+}
 
 func (w *crowd) living() int {
 	n := 0

@@ -168,7 +168,8 @@ type Result struct {
 	Healing   time.Duration // from then to equal sets everywhere
 	Repairs   float64       // payloads sent since, per missed record and replica: half is the least
 	Soon      float64       // churn: of deliveries to the living, those within 2 s
-	Recovered time.Duration // from the crash to equal sets everywhere
+	Repaired  time.Duration // from the crash until all the living had what was written before
+	Recovered time.Duration // and until everybody was back and had everything
 	Liars     int
 	Blamed    int // of them, named by somebody honest
 	Innocent  int // honest replicas that somebody honest has charged

@@ -19,6 +19,7 @@ type Plan struct {
 	Frame    int           // largest frame of a session; 0: the default
 	Checked  bool          // every signature is verified at every replica
 	OnPebble bool          // stores are on Pebble, over a file system that forgets what was not synced
+	Deletes  bool          // documents are deleted in this world: reading may go back
 	Sealed   bool          // authority is withdrawn in this world: what died may return
 	Roles    []Role        // of replicas that are no ordinary members
 	Actions  []Action      // by time

@@ -35,7 +35,8 @@ type replica struct {
 	saved knowledge   // and what it holds
 
 	up     bool
-	gone   bool // it left for ever, or was revoked
+	gone   bool // it left for ever
+	out    bool // its grant was withdrawn
 	here   bool // it ever began
 	life   int  // counts starts: what is addressed to an earlier life is lost
 	frozen time.Duration
@@ -326,6 +327,7 @@ func (r *replica) observe() {
 	if view.Version() == r.version {
 		return
 	}
+	left := false
 	for a, err := range view.Since(r.version) {
 		if err != nil {
 			r.w.violate("C9", "replica %d: %v", r.i, err)
@@ -335,6 +337,7 @@ func (r *replica) observe() {
 			r.w.check.issueBy(a.Record, r.i)
 		}
 		r.w.check.moved(r, a)
+		left = left || a.Record == nil
 		if a.Record != nil {
 			r.fresh = append(r.fresh, a.Record)
 			r.control = r.control || a.Record.Kind == record.Control
@@ -344,6 +347,9 @@ func (r *replica) observe() {
 	}
 	r.version = view.Version()
 	r.w.check.settled(r, view)
+	if left {
+		r.w.check.readable(r, view)
+	}
 }
 
 // tell tells the engine what entered. own are the records that were written

@@ -76,8 +76,8 @@ type update struct {
 	id   gossip.ID
 	body []byte
 	at   time.Duration
+	by   int32
 	have int
-	full time.Duration // when everybody alive had it
 }
 
 type happening struct {
@@ -427,7 +427,7 @@ func (w *crowd) take(i, k int32) {
 // publish writes an update at a replica.
 func (w *crowd) publish(i int32, size int) {
 	k := int32(len(w.updates))
-	u := update{body: make([]byte, size), at: w.now}
+	u := update{body: make([]byte, size), at: w.now, by: i}
 	fill(w.rng, u.id[:])
 	copy(u.body, u.id[:])
 	w.byID[u.id] = k

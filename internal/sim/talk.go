@@ -35,6 +35,7 @@ type side struct {
 	last    time.Duration // arrival of the last frame to this side
 	said    time.Duration // last Progress
 	over    bool
+	deaf    bool // something on the way to it was lost
 	waits   bool // the responder has asked its engine
 	drains  bool
 	queued  int
@@ -165,7 +166,11 @@ func (s *side) send(frame []byte) {
 	at := max(w.now+d, o.last)
 	o.last = at
 	o.r.later(at, func() {
-		if t.reset && !s.over || o.over || !w.open(s.r, o.r) {
+		if t.reset && !s.over || o.over || o.deaf {
+			return
+		}
+		if !w.open(s.r, o.r) {
+			o.deaf = true // a stream has no holes: nothing more comes on this one
 			return
 		}
 		t.alive = w.now

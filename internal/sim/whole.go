@@ -31,10 +31,8 @@ func whole(ctx context.Context, o Options) (Result, error) {
 		half := uint64(1)<<(o.Replicas/2) - 1
 		p.Actions = append(p.Actions, Action{At: shaped, Do: Split, Arg: half}, Action{At: shaped + o.Partition, Do: Heal})
 	}
-	crash := shaped + writing/2
-	down := rng.Perm(o.Replicas - 1)[:int(o.Churn*float64(o.Replicas))]
-	for _, i := range down {
-		p.Actions = append(p.Actions, Action{At: crash, Do: Crash, Replica: i + 1}, Action{At: crash + 30*time.Second, Do: Start, Replica: i + 1})
+	crash := shaped + writing/2 + time.Millisecond
+	if o.Churn > 0 {
 		p.Quiet = max(p.Quiet, crash+31*time.Second)
 	}
 	w, err := newWorld(p)
@@ -84,6 +82,20 @@ func whole(ctx context.Context, o Options) (Result, error) {
 			mended = w.traffic.copies + w.traffic.records
 		})
 	}
+	down := 0
+	if o.Churn > 0 {
+		w.at(crash, func() {
+			for _, i := range rng.Perm(o.Replicas) {
+				x := w.replicas[i]
+				if down == int(o.Churn*float64(o.Replicas)) || w.check.wroteSince(i, crash-2*gap) {
+					continue // what its writer takes along, nobody has
+				}
+				down++
+				x.crash()
+				w.at(crash+30*time.Second, x.start)
+			}
+		})
+	}
 	w.run(shaped+writing+5*time.Second, done)
 	due := o.Writes * (o.Replicas - 1)
 	within, copies := 0, w.traffic.copies-before.copies
@@ -116,7 +128,7 @@ func whole(ctx context.Context, o Options) (Result, error) {
 		for _, id := range sortedIssues(w.check.issued) {
 			is := w.check.issued[id]
 			if is.at > crash-2*gap && is.at <= crash {
-				all += o.Replicas - len(down) - len(liars)
+				all += o.Replicas - down - len(liars) - 1
 				soon += is.early
 			}
 		}

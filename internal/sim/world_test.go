@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -15,6 +16,7 @@ var (
 	seedFlag   = flag.Uint64("seed", 0, "run this one seed and say what happens")
 	sizeFlag   = flag.Int("size", 5, "replicas in that one world, and in those of -worlds")
 	worldsFlag = flag.Int("worlds", 0, "run so many worlds of -size replicas, beginning at seed -from")
+	firstFlag  = flag.Bool("first", false, "stop at the first world that is broken")
 	fromFlag   = flag.Uint64("from", 1, "the first of them")
 )
 
@@ -32,6 +34,7 @@ type tally struct {
 	mu     sync.Mutex
 	points map[string]int
 	steps  int
+	worlds int
 	named  map[Malice][2]int // liars of a kind: how many, and how many of them were named
 }
 
@@ -50,6 +53,7 @@ func (y *tally) add(p Plan, out Outcome) {
 		y.named[p.role(i).Malice] = n
 	}
 	y.steps += out.Steps
+	y.worlds++
 }
 
 // worlds runs batches on every core and fails the test for each world that
@@ -62,6 +66,7 @@ func worlds(t *testing.T, batches []batch) *tally {
 		size int
 	}
 	jobs := make(chan job)
+	var broken atomic.Bool
 	var workers sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		workers.Go(func() {
@@ -70,6 +75,10 @@ func worlds(t *testing.T, batches []batch) *tally {
 				out := Run(p, nil)
 				y.add(p, out)
 				if out.Broken != nil {
+					if *firstFlag {
+						t.Logf("world %d of the batch", y.worlds)
+						broken.Store(true)
+					}
 					t.Errorf("%v\nreplay: go test ./internal/sim -run TestWorld -v -seed %d -size %d", out.Broken, j.seed, j.size)
 				}
 			}
@@ -77,6 +86,9 @@ func worlds(t *testing.T, batches []batch) *tally {
 	}
 	for _, b := range slices.Backward(batches) { // the large ones first: they take longest
 		for i := range b.worlds {
+			if broken.Load() {
+				break
+			}
 			jobs <- job{b.from + uint64(i), b.size}
 		}
 	}
