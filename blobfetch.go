@@ -539,3 +539,19 @@ func (f *fetcher) snapshotProgress() map[blob.Name]fetch.Progress {
 	defer f.mu.Unlock()
 	return maps.Clone(f.progress)
 }
+
+// pause waits for news, but not for every piece of them.
+func (f *fetcher) pause(ctx context.Context, news <-chan struct{}) error {
+	select {
+	case <-time.After(blobLook):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case <-news:
+	case <-time.After(time.Second):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return nil
+}

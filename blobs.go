@@ -29,8 +29,9 @@ func BlobOf(r *Record) (BlobRef, bool) { return store.BlobOf(&r.Record) }
 
 // PutOptions says what a document's content is.
 type PutOptions struct {
-	Mode      uint16 // permission bits of the file it comes from; 0: of none
-	MediaType string // "type/subtype" in lower case; empty: nobody said
+	Mode      uint16    // permission bits of the file it comes from; 0: of none
+	MediaType string    // "type/subtype" in lower case; empty: nobody said
+	Expires   time.Time // zero: never; reading hides what has expired
 }
 
 // PutFile writes a new version of the document at a path, with content of any
@@ -50,7 +51,7 @@ func (s *Space) PutFile(ctx context.Context, path string, content io.Reader, o P
 	n, err := io.ReadFull(content, head)
 	switch {
 	case err == io.EOF || err == io.ErrUnexpectedEOF:
-		return s.Put(ctx, path, head[:n])
+		return s.one(ctx, Write{Op: OpPut, Path: path, Payload: head[:n], Expires: o.Expires})
 	case err != nil:
 		return nil, fmt.Errorf("anabranch: read what is to be put at %q: %w", path, err)
 	}
@@ -62,6 +63,9 @@ func (s *Space) PutFile(ctx context.Context, path string, content io.Reader, o P
 	key := s.author()
 	if key == nil {
 		return nil, fmt.Errorf("%w: this device has no author key in %q", ErrNotAuthorised, s.Name())
+	}
+	if !o.Expires.IsZero() {
+		draft.Expires = uint64(max(1, o.Expires.UnixMicro()))
 	}
 	records, err := s.rows.Write(ctx, key, s.replica.now(), draft)
 	if err != nil {

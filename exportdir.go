@@ -134,6 +134,7 @@ type exportDoc struct {
 	id   record.ID
 	path string
 	name string // of the file, in its folder
+	ref  *BlobRef
 }
 
 type exporting struct {
@@ -150,6 +151,8 @@ type exporting struct {
 	byDir  map[string][]exportDoc
 	wanted map[string]bool // files
 	done   int
+	bytes  int64 // written of large files
+	small  int64 // … and of the others
 }
 
 func (ex *exporting) run() error {
@@ -210,7 +213,7 @@ func (ex *exporting) skip(name string, why SkipReason, detail string) {
 func (ex *exporting) advance(n int) {
 	ex.done += n
 	if ex.options.Progress != nil {
-		ex.options.Progress(FileProgress{ex.done, ex.report.Documents})
+		ex.options.Progress(FileProgress{Done: ex.done, Total: ex.report.Documents, Bytes: ex.bytes + ex.small})
 	}
 }
 
@@ -230,16 +233,21 @@ func (ex *exporting) plan() error {
 		if len(d.Conflicts) > 0 {
 			ex.report.Conflicts++
 		}
+		var ref *BlobRef
 		if d.Blob {
-			ex.skip(d.Path, SkipBlob, "its content is not in the record")
-			continue
+			r, ok := BlobOf(d.Record)
+			if !ok {
+				ex.skip(d.Path, SkipBlob, "its record names no content")
+				continue
+			}
+			ref = &r
 		}
 		rel := strings.TrimPrefix(strings.TrimPrefix(d.Path, strings.TrimSuffix(ex.options.Below, "/")), "/")
 		if err := checkFileNames(rel); err != nil {
 			ex.skip(d.Path, SkipName, err.Error())
 			continue
 		}
-		docs = append(docs, doc{exportDoc{id: d.ID, path: d.Path}, rel})
+		docs = append(docs, doc{exportDoc{id: d.ID, path: d.Path, ref: ref}, rel})
 		for dir, _ := splitRel(rel); dir != ""; {
 			above, name := splitRel(dir)
 			if folders[above] == nil {
@@ -330,10 +338,10 @@ func (ex *exporting) folder(at *exportFolder, name string) (*exportFolder, error
 	case !at.names[name]:
 		return nil, collision()
 	case info.Mode()&fs.ModeSymlink != 0:
-		return nil, &skipError{SkipSymlink, "below " + rel + ", a symbolic link, which is not followed"}
+		return nil, &skipError{reason: SkipSymlink, detail: "below " + rel + ", a symbolic link, which is not followed"}
 	case info.Mode().IsRegular():
 		if !ex.ours(at.root, rel, name) {
-			return nil, &skipError{SkipInTheWay, rel + " is a file, and a folder is needed there"}
+			return nil, &skipError{reason: SkipInTheWay, detail: rel + " is a file, and a folder is needed there"}
 		}
 		// A document's file before others stood below it: it gets another name.
 		if err := at.root.Remove(name); err != nil {
@@ -341,9 +349,9 @@ func (ex *exporting) folder(at *exportFolder, name string) (*exportFolder, error
 		}
 		info = nil
 	case !info.IsDir():
-		return nil, &skipError{SkipInTheWay, rel + " is " + special(info.Mode()) + ", and a folder is needed there"}
+		return nil, &skipError{reason: SkipInTheWay, detail: rel + " is " + special(info.Mode()) + ", and a folder is needed there"}
 	case sameAsAny(info, ex.avoid):
-		return nil, &skipError{SkipHome, "this replica keeps its own records or keys there"}
+		return nil, &skipError{reason: SkipHome, detail: "this replica keeps its own records or keys there"}
 	}
 	if info == nil {
 		if err := at.root.Mkdir(name, 0o777); err != nil {
@@ -372,7 +380,7 @@ func (ex *exporting) ours(dir *os.Root, rel, name string) bool {
 	if !known {
 		return false
 	}
-	content, err := readWhole(ex.ctx, dir, name, record.MaxPayload)
+	content, err := fileContent(ex.ctx, dir, name)
 	return err == nil && met.has(content)
 }
 
@@ -432,6 +440,7 @@ func ascii(s string) bool {
 type newFile struct {
 	doc     exportDoc
 	content []byte
+	ref     *BlobRef    // of content that is not in the record; then content is nil
 	mode    fs.FileMode // of the one that is replaced; 0: none
 	err     error
 }
@@ -441,7 +450,14 @@ type newFile struct {
 func (ex *exporting) write(at *exportFolder, batch []*newFile) error {
 	var writers sync.WaitGroup
 	for _, f := range batch {
-		writers.Go(func() { f.err = replaceFile(at.root, f.doc.name, f.content, f.mode) })
+		if f.ref == nil {
+			writers.Go(func() { f.err = replaceFile(at.root, f.doc.name, f.content, f.mode) })
+		}
+	}
+	for _, f := range batch {
+		if f.ref != nil {
+			f.err = ex.replaceLarge(at.root, f)
+		}
 	}
 	writers.Wait()
 	for _, f := range batch {
@@ -456,8 +472,14 @@ func (ex *exporting) write(at *exportFolder, batch []*newFile) error {
 		} else {
 			at.names[f.doc.name] = true
 			ex.report.Written++
-			ex.report.Bytes += int64(len(f.content))
-			ex.ledger.agree(rel, f.doc.path, f.content)
+			if f.ref != nil {
+				ex.report.Bytes += int64(f.ref.Size)
+				ex.ledger.agree(rel, f.doc.path, nameContent(f.ref.Name))
+			} else {
+				ex.report.Bytes += int64(len(f.content))
+				ex.small += int64(len(f.content))
+				ex.ledger.agree(rel, f.doc.path, f.content)
+			}
 		}
 		ex.advance(1)
 	}
@@ -470,7 +492,18 @@ func (ex *exporting) prepare(at *exportFolder, d exportDoc) (*newFile, error) {
 	if err != nil {
 		return nil, fmt.Errorf("anabranch: export %s: %w", d.path, named(err))
 	}
-	f := &newFile{doc: d, content: v.Payload}
+	f := &newFile{doc: d, content: v.Payload, ref: d.ref}
+	known := v.Payload
+	if d.ref != nil {
+		f.content, known = nil, nameContent(d.ref.Name)
+		has, err := ex.space.rows.HasBlob(d.ref.Name)
+		if err != nil {
+			return nil, fmt.Errorf("anabranch: export %s: %w", d.path, named(err))
+		}
+		if !has {
+			return nil, &skipError{reason: SkipBlob, detail: fmt.Sprintf("its content of %d bytes is not here yet", d.ref.Size)}
+		}
+	}
 	rel := joinRel(at.rel, d.name)
 	info, err := at.root.Lstat(d.name)
 	switch {
@@ -481,19 +514,19 @@ func (ex *exporting) prepare(at *exportFolder, d exportDoc) (*newFile, error) {
 	case !at.names[d.name]:
 		return nil, collision()
 	case info.Mode()&fs.ModeSymlink != 0:
-		return nil, &skipError{SkipSymlink, "a symbolic link is there, which is neither followed nor replaced"}
+		return nil, &skipError{reason: SkipSymlink, detail: "a symbolic link is there, which is neither followed nor replaced"}
 	case info.IsDir():
-		return nil, &skipError{SkipInTheWay, "a folder is there"}
+		return nil, &skipError{reason: SkipInTheWay, detail: "a folder is there"}
 	case !info.Mode().IsRegular():
-		return nil, &skipError{SkipInTheWay, special(info.Mode()) + " is there"}
+		return nil, &skipError{reason: SkipInTheWay, detail: special(info.Mode()) + " is there"}
 	}
-	same, err := ex.compare(at.root, rel, d.name, info, v.Payload)
+	same, err := ex.compare(at.root, rel, d.name, known)
 	if err != nil {
 		return nil, err
 	}
 	if same {
 		ex.report.Unchanged++
-		ex.ledger.agree(rel, d.path, v.Payload)
+		ex.ledger.agree(rel, d.path, known)
 		return nil, nil
 	}
 	f.mode = info.Mode().Perm()
@@ -502,28 +535,26 @@ func (ex *exporting) prepare(at *exportFolder, d exportDoc) (*newFile, error) {
 
 // compare reports whether a file has a content already, and refuses if
 // replacing it would lose what somebody wrote there.
-func (ex *exporting) compare(dir *os.Root, rel, name string, info fs.FileInfo, content []byte) (same bool, err error) {
+func (ex *exporting) compare(dir *os.Root, rel, name string, content []byte) (same bool, err error) {
 	met, known := ex.ledger.file(rel)
-	var have []byte
-	if info.Size() <= record.MaxPayload {
-		if have, err = readWhole(ex.ctx, dir, name, record.MaxPayload); err != nil {
-			return false, err
-		}
-		if bytes.Equal(have, content) {
-			return true, nil
-		}
+	have, err := fileContent(ex.ctx, dir, name)
+	if err != nil {
+		return false, err
+	}
+	if bytes.Equal(have, content) {
+		return true, nil
 	}
 	switch {
-	case ex.options.Overwrite, known && info.Size() <= record.MaxPayload && met.has(have):
+	case ex.options.Overwrite, known && met.has(have):
 		return false, nil
 	case known:
-		return false, &skipError{SkipEdited, "changed since it was last imported or exported: import it first, or let it be overwritten"}
+		return false, &skipError{reason: SkipEdited, detail: "changed since it was last imported or exported: import it first, or let it be overwritten"}
 	}
-	return false, &skipError{SkipEdited, "another content is there, which no export wrote: import it first, or let it be overwritten"}
+	return false, &skipError{reason: SkipEdited, detail: "another content is there, which no export wrote: import it first, or let it be overwritten"}
 }
 
 func collision() error {
-	return &skipError{SkipCollision, "this file system takes another name that is there for the same one"}
+	return &skipError{reason: SkipCollision, detail: "this file system takes another name that is there for the same one"}
 }
 
 // trouble sorts what the system says: what is wrong with one file is a
@@ -534,9 +565,9 @@ func (ex *exporting) trouble(rel string, err error) error {
 	case errors.As(err, &why):
 		return err
 	case errors.Is(err, syscall.ENAMETOOLONG), errors.Is(err, syscall.EINVAL), errors.Is(err, syscall.EILSEQ):
-		return &skipError{SkipName, "no file can have this name here: " + plainOS(err)}
+		return &skipError{reason: SkipName, detail: "no file can have this name here: " + plainOS(err)}
 	case errors.Is(err, fs.ErrPermission):
-		return &skipError{SkipUnwritable, plainOS(err)}
+		return &skipError{reason: SkipUnwritable, detail: plainOS(err)}
 	}
 	return fmt.Errorf("anabranch: export %s: %w", rel, err)
 }
@@ -584,7 +615,7 @@ func (ex *exporting) removeGone() error {
 			if !known || ex.wanted[rel] {
 				return nil
 			}
-			content, err := readWhole(ex.ctx, ex.root, rel, record.MaxPayload)
+			content, err := fileContent(ex.ctx, ex.root, rel)
 			var why *skipError
 			if err != nil && !errors.As(err, &why) {
 				return err

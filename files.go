@@ -51,7 +51,8 @@ type Skipped struct {
 
 // FileProgress is how far an import or an export is.
 type FileProgress struct {
-	Done, Total int // files, or documents
+	Done, Total int   // files, or documents
+	Bytes       int64 // of content that was looked at, or written
 }
 
 // ErrFolder says that a folder cannot be imported from or exported to: it is
@@ -379,18 +380,19 @@ func readWhole(ctx context.Context, dir *os.Root, rel string, most int64) ([]byt
 			return b, err
 		}
 	}
-	return nil, &skipError{SkipChanging, "it changed each time it was read"}
+	return nil, &skipError{reason: SkipChanging, detail: "it changed each time it was read"}
 }
 
 type skipError struct {
 	reason SkipReason
 	detail string
+	size   int64 // of SkipTooLarge
 }
 
 func (e *skipError) Error() string { return e.detail }
 
 func readOnce(dir *os.Root, rel string, most int64) (b []byte, whole bool, err error) {
-	unreadable := func(err error) error { return &skipError{SkipUnreadable, plainOS(err)} }
+	unreadable := func(err error) error { return &skipError{reason: SkipUnreadable, detail: plainOS(err)} }
 	before, err := dir.Lstat(filepath.FromSlash(rel))
 	if err != nil {
 		return nil, false, unreadable(err)
@@ -438,7 +440,7 @@ func readOnce(dir *os.Root, rel string, most int64) (b []byte, whole bool, err e
 }
 
 func tooLarge(size int64) error {
-	return &skipError{SkipTooLarge, fmt.Sprintf("%d bytes, at most %d fit into one record", size, record.MaxPayload)}
+	return &skipError{reason: SkipTooLarge, detail: fmt.Sprintf("%d bytes, at most %d fit into one record", size, record.MaxPayload), size: size}
 }
 
 // plainOS is what the system said, without the operation and the path.

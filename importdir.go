@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 
+	"anabranch/blob"
 	"anabranch/internal/store"
 	"anabranch/record"
 )
@@ -93,6 +94,11 @@ func (s *Space) Import(ctx context.Context, dir string, o ImportOptions) (Import
 		return ImportReport{}, err
 	}
 	err = im.run()
+	for _, w := range im.waiting {
+		if w.release != nil {
+			w.release()
+		}
+	}
 	slices.SortFunc(im.report.Skipped, func(a, b Skipped) int { return cmp.Compare(a.Name, b.Name) })
 	return im.report, errors.Join(err, im.ledger.save(ctx, s))
 }
@@ -112,6 +118,9 @@ type importing struct {
 	files   map[string]bool        // documents that have a file
 	hidden  map[string]bool        // paths that were skipped: what is there, or below, is not known
 
+	done  int   // files
+	bytes int64 // looked at
+
 	waiting []waitingWrite // for the next commit
 	size    int
 }
@@ -122,6 +131,9 @@ type waitingWrite struct {
 	file  string // empty: a deletion
 	count *int
 	both  bool
+
+	size    int64  // of content that is not in the draft
+	release func() // nil, or to be called when it is durable, or will not be
 }
 
 func (im *importing) run() error {
@@ -135,9 +147,8 @@ func (im *importing) run() error {
 		if err := im.take(rel); err != nil {
 			return err
 		}
-		if im.options.Progress != nil {
-			im.options.Progress(FileProgress{i + 1, len(im.found)})
-		}
+		im.done = i + 1
+		im.progress()
 	}
 	if im.options.Delete {
 		if err := im.deleteGone(); err != nil {
@@ -208,6 +219,9 @@ func (im *importing) take(rel string) error {
 	}
 	content, err := readWhole(im.ctx, im.root, rel, record.MaxPayload)
 	var why *skipError
+	if errors.As(err, &why) && why.reason == SkipTooLarge {
+		return im.takeLarge(rel, path, why.size)
+	}
 	if errors.As(err, &why) {
 		im.skip(rel, why.reason, why.detail)
 		im.hidden[path] = true
@@ -216,6 +230,7 @@ func (im *importing) take(rel string) error {
 	if err != nil {
 		return err
 	}
+	im.bytes += int64(len(content))
 	im.report.Files++
 	im.files[path] = true
 	reading, err := im.view.Resolve(path, im.now)
@@ -235,7 +250,7 @@ func (im *importing) take(rel string) error {
 		return nil
 	case !reading.Absent:
 		write.count = &im.report.Changed
-		write.both = known && !met.has(reading.Doc.Payload)
+		write.both = known && !met.has(documentContent(reading.Doc))
 	}
 	return im.write(write)
 }
@@ -265,6 +280,9 @@ func (im *importing) commit() error {
 					rest = append(rest, w)
 					continue
 				}
+				if w.release != nil {
+					w.release()
+				}
 				name := w.file
 				if name == "" {
 					name = w.draft.Path
@@ -289,6 +307,9 @@ func (im *importing) commit() error {
 }
 
 func (im *importing) written(w waitingWrite) {
+	if w.release != nil {
+		w.release()
+	}
 	*w.count++
 	if w.file == "" {
 		if e, ok := im.ledger.document(w.draft.Path); ok {
@@ -296,11 +317,17 @@ func (im *importing) written(w waitingWrite) {
 		}
 		return
 	}
-	im.report.Bytes += int64(len(w.draft.Payload))
+	content := w.draft.Payload
+	im.report.Bytes += int64(len(content))
+	if w.draft.Blob {
+		ref, _ := blob.DecodeRef(content)
+		content = nameContent(ref.Name)
+		im.report.Bytes += w.size - int64(len(w.draft.Payload))
+	}
 	if w.both {
 		im.report.Both = append(im.report.Both, w.draft.Path)
 	}
-	im.ledger.agree(w.file, w.draft.Path, w.draft.Payload)
+	im.ledger.agree(w.file, w.draft.Path, content)
 }
 
 // deleteGone deletes documents that have no file, save where the folder
@@ -311,11 +338,11 @@ func (im *importing) deleteGone() error {
 		if err != nil {
 			return err
 		}
-		if im.files[doc.Path] || im.covered(doc.Path) || doc.Blob {
+		if im.files[doc.Path] || im.covered(doc.Path) {
 			continue
 		}
 		met, known := im.ledger.document(doc.Path)
-		if im.ledger.found && !im.options.Overwrite && !(known && met.has(doc.Payload)) {
+		if im.ledger.found && !im.options.Overwrite && !(known && met.has(documentContent(doc.Record))) {
 			im.report.Spared++
 			continue
 		}

@@ -142,6 +142,8 @@ var remedies = []remedy{
 	{sentinel(anabranch.ErrAmbiguous), exitFailed, "give more of it"},
 	{sentinel(anabranch.ErrName), exitFailed, "choose a shorter name, of printable characters and without /"},
 	{sentinel(anabranch.ErrCursor), exitFailed, "begin again with --from 0, which shows everything that is held"},
+	{sentinel(anabranch.ErrContentMissing), exitUnreachable, `run "anabranch up" here and on a device that has it: "anabranch blob ls" says who that is`},
+	{sentinel(anabranch.ErrQuota), exitFull, `"anabranch blob gc --now" removes what no record names; up --blob-quota sets another quota`},
 	{sentinel(anabranch.ErrNotFound), exitFailed, ""},
 }
 

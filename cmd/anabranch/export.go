@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -54,7 +55,8 @@ import or export knew and nobody has changed since. It removes nothing else.`,
 			dir := a.path(args[0])
 			return a.offline(cmd.Context(), func(s *anabranch.Space) error {
 				line := a.progress("documents exported")
-				o.Progress = func(p anabranch.FileProgress) { line.show(p.Done, p.Total) }
+				began := time.Now()
+				o.Progress = func(p anabranch.FileProgress) { line.showFiles(p, time.Since(began)) }
 				report, err := s.Export(cmd.Context(), dir, o)
 				line.end()
 				return a.exported(s, args[0], o, report, err)

@@ -15,6 +15,7 @@ import (
 func newGet(a *app) *cobra.Command {
 	var text, from string
 	var raw bool
+	var to string
 	cmd := &cobra.Command{
 		Use:   "get PATH | --id ID",
 		Short: "Read the document at a path, or a record by its ID",
@@ -25,7 +26,10 @@ Where several devices wrote without having seen each other's version, the
 newest is read, and the others are noted on standard error.
 
 With --from, another device is asked. What it answers is checked before it is
-shown: it signed that this is what it holds there.`,
+shown: it signed that this is what it holds there.
+
+Content above 64 KiB is written as it is read; what of it is not here is
+fetched meanwhile, if an up is running.`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if (text == "") != (len(args) == 1) {
 				return usage("either one PATH or --id ID")
@@ -56,12 +60,16 @@ shown: it signed that this is what it holds there.`,
 				if err != nil {
 					return err
 				}
+				if _, large := anabranch.BlobOf(doc.Record); to != "" || large && !a.json {
+					return a.gotLarge(cmd.Context(), s, doc, to, raw)
+				}
 				return a.got(doc, raw)
 			})
 		},
 	}
 	cmd.Flags().StringVar(&text, "id", "", "read the record with this `ID`, or the one that begins so")
 	cmd.Flags().StringVar(&from, "from", "", "ask this `device` what it holds there, and check its answer")
+	cmd.Flags().StringVarP(&to, "output", "o", "", "write to this `file`, which must not exist")
 	cmd.Flags().BoolVar(&raw, "raw", false, "write the bytes as they are to a terminal, too")
 	return a.inSpace(cmd)
 }
@@ -85,6 +93,30 @@ func (a *app) getFrom(ctx context.Context, device, path string, raw bool) error 
 	})
 }
 
+// gotLarge writes content that may be of any size.
+func (a *app) gotLarge(ctx context.Context, s *anabranch.Space, doc anabranch.Document, to string, raw bool) error {
+	f, err := s.OpenContent(ctx, doc)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if to == "" && a.terminal && !raw {
+		return usage("the document has %d bytes, which is much for a terminal: give --output FILE, --raw or a pipe", f.Size())
+	}
+	if err := a.stream(f, to); err != nil {
+		return err
+	}
+	a.noteConflicts(doc)
+	return nil
+}
+
+func (a *app) noteConflicts(doc anabranch.Document) {
+	if n := len(doc.Conflicts); n > 0 {
+		a.say("note: %s of this document, written elsewhere without having seen this one: see \"anabranch history %s\"; a new put settles it",
+			count(n, "other version stands", "other versions stand"), doc.Path)
+	}
+}
+
 func (a *app) got(doc anabranch.Document, raw bool) error {
 	if a.json {
 		out := viewRecord(doc.Record)
@@ -94,10 +126,7 @@ func (a *app) got(doc anabranch.Document, raw bool) error {
 	if err := a.payload(doc.Payload, raw); err != nil {
 		return err
 	}
-	if n := len(doc.Conflicts); n > 0 {
-		a.say("note: %s of this document, written elsewhere without having seen this one: see \"anabranch history %s\"; a new put settles it",
-			count(n, "other version stands", "other versions stand"), doc.Path)
-	}
+	a.noteConflicts(doc)
 	return nil
 }
 

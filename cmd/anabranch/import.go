@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -51,8 +52,8 @@ func newImport(a *app) *cobra.Command {
 older than its document, as far as this replica knows the folder, neither.
 
 Only contents are kept, no modes, times, links or empty folders. Symbolic
-links, devices, names that no document can have and files above 64 KiB are
-named and skipped, and the exit code is 3 then. The folder is only read.
+links, devices and names that no document can have are named and skipped, and
+the exit code is 3 then. The folder is only read.
 
 --delete deletes the documents that have no file. In a folder that was
 imported or exported before, only those that it had then: what came into the
@@ -65,7 +66,8 @@ space since was never there to be removed.`,
 			dir := a.path(args[0])
 			return a.offline(cmd.Context(), func(s *anabranch.Space) error {
 				line := a.progress("files imported")
-				o.Progress = func(p anabranch.FileProgress) { line.show(p.Done, p.Total) }
+				began := time.Now()
+				o.Progress = func(p anabranch.FileProgress) { line.showFiles(p, time.Since(began)) }
 				report, err := s.Import(cmd.Context(), dir, o)
 				line.end()
 				return a.imported(s, args[0], o, report, err)

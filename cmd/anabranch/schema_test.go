@@ -17,6 +17,9 @@ import (
 
 // schemas are all objects that --json prints, by their names.
 var schemas = map[string]any{
+	"anabranch.blob/1":         blobJSON{},
+	"anabranch.blob-rule/1":    blobRuleJSON{},
+	"anabranch.blob-gc/1":      blobGCJSON{},
 	"anabranch.backup/1":       backupJSON{},
 	"anabranch.change/1":       changeJSON{},
 	"anabranch.check/1":        checkJSON{},

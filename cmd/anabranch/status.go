@@ -35,6 +35,7 @@ type statusJSON struct {
 	Future    []futureJSON `json:"future,omitempty"`
 	Peers     []peerJSON   `json:"peers"`
 	Disk      string       `json:"disk,omitempty"` // why nothing can be written now: it is full; absent: it is not
+	Blobs     blobsJSON    `json:"blobs"`
 	Verdict   string       `json:"verdict"`
 }
 
@@ -118,6 +119,7 @@ type standing struct {
 	members int
 	full    error // nothing can be written now
 	now     time.Time
+	blobs   anabranch.BlobStatus
 }
 
 func (a *app) status(ctx context.Context, r *anabranch.Replica, s *anabranch.Space) error {
@@ -139,6 +141,9 @@ func (a *app) status(ctx context.Context, r *anabranch.Replica, s *anabranch.Spa
 	if best > 0 {
 		at.role = best.String()
 		at.members++
+	}
+	if at.blobs, err = s.BlobStatus(ctx); err != nil {
+		return err
 	}
 	if a.json {
 		return a.emit(at.json())
@@ -171,6 +176,7 @@ func (st standing) json() statusJSON {
 		ToSweep:   st.ToSweep,
 		Forks:     len(st.Forks),
 		Peers:     []peerJSON{},
+		Blobs:     viewBlobs(st.blobs),
 		Verdict:   st.verdict(),
 	}
 	if st.full != nil {
@@ -267,7 +273,7 @@ func (st standing) lines() []string {
 			add("", "CAUGHT: %s; \"anabranch prove --against %s --out FILE\" writes the evidence", p.Caught.Reason, short(p.Device))
 		}
 	}
-	return append(out, "  "+st.verdict())
+	return append(append(out, blobLines(st.blobs)...), "  "+st.verdict())
 }
 
 // stateWords spell the states of a peer; JSON has the states themselves.

@@ -21,6 +21,7 @@ const maxUnsaid = 1024
 func newUp(a *app) *cobra.Command {
 	var listen, peers []string
 	var limit span
+	var quota, rate string
 	cmd := &cobra.Command{
 		Use:   "up",
 		Short: "Keep every space in step with its members until Ctrl-C",
@@ -46,7 +47,15 @@ in step, until Ctrl-C. Says on standard error, a line each, what happens; with
 			a.endless = true
 			news := make(chan anabranch.Event, maxUnsaid)
 			var lost atomic.Int64
-			o := anabranch.Options{Listen: listen, Peers: anyone, OnEvent: func(e anabranch.Event) {
+			bytes, err := parseSize(quota)
+			if err != nil {
+				return err
+			}
+			each, err := parseSize(rate)
+			if err != nil {
+				return err
+			}
+			o := anabranch.Options{Listen: listen, Peers: anyone, BlobBytes: int64(bytes), BlobRate: int64(each), OnEvent: func(e anabranch.Event) {
 				select {
 				case news <- e:
 				default:
@@ -76,6 +85,8 @@ in step, until Ctrl-C. Says on standard error, a line each, what happens; with
 	}
 	listenFlag(cmd, &listen)
 	peerFlags(cmd, &peers)
+	cmd.Flags().StringVar(&quota, "blob-quota", "0", "keep at most this `size` of content beside the records, such as 20G; 0: as much as there is room for")
+	cmd.Flags().StringVar(&rate, "blob-rate", "0", "move at most this `size` of it a second each way, such as 500k; 0: as fast as it goes")
 	cmd.Flags().Var(&limit, "for", "stop by itself after this time")
 	return cmd
 }

@@ -29,20 +29,21 @@ type waitPeerJSON struct {
 }
 
 func newWait(a *app) *cobra.Command {
-	var converged bool
+	var converged, blobs bool
 	var with, listen []string
 	var timeout span
 	cmd := &cobra.Command{
-		Use:   "wait --converged",
+		Use:   "wait --converged | --blobs",
 		Short: "Wait until other devices hold exactly what is held here",
 		Long: `Runs sessions with every other member of a space, or with those named by
 --with, until the root of each was compared with the root here and is equal,
-and exits 0 then. What was compared before does not count. Exits 4 when
+and exits 0 then. With --blobs, waits until the content that records name is
+here too, as far as this device wants it. What was compared before does not count. Exits 4 when
 --timeout is over; without it, waits until Ctrl-C.`,
 		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if !converged {
-				return usage("wait for what? --converged")
+			if !converged && !blobs {
+				return usage("wait for what? --converged, --blobs or both")
 			}
 			if err := checkedAddrs("listen", listen); err != nil {
 				return err
@@ -72,9 +73,17 @@ and exits 0 then. What was compared before does not count. Exits 4 when
 					defer cancel()
 				}
 				began := time.Now()
+				if !converged {
+					return a.waitBlobs(ctx, s, time.Since(began))
+				}
 				c, err := s.Converge(ctx, devices...)
 				if err != nil && (!errors.Is(err, context.DeadlineExceeded) || cmd.Context().Err() != nil) {
 					return err
+				}
+				if err == nil && blobs {
+					if err := a.waitBlobs(ctx, s, time.Since(began)); err != nil {
+						return err
+					}
 				}
 				return a.waited(s, c, time.Since(began), err)
 			})
@@ -82,6 +91,7 @@ and exits 0 then. What was compared before does not count. Exits 4 when
 	}
 	flags := cmd.Flags()
 	flags.BoolVar(&converged, "converged", false, "wait until all hold the same")
+	flags.BoolVar(&blobs, "blobs", false, "wait until all content that this device wants is here")
 	flags.StringSliceVar(&with, "with", nil, "only this `device`, not every member (may be repeated)")
 	flags.Var(&timeout, "timeout", "give up after this time")
 	listenFlag(cmd, &listen)

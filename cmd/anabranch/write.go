@@ -16,7 +16,8 @@ func newPut(a *app) *cobra.Command {
 		Short: "Write a new version of the document at a path",
 		Long: `Writes a new version of the document at a path, and prints the record's ID
 once it is durable. The value is the second argument, or standard input when
-that is - or missing. At most 64 KiB.`,
+that is - or missing, or the file that --file names, of any size: above 64 KiB
+it lies beside the record, and is durable before the record is.`,
 	})
 }
 
@@ -32,11 +33,19 @@ second argument, or standard input when that is - or missing. At most 64 KiB.`,
 
 func (a *app) writing(op anabranch.Op, cmd *cobra.Command) *cobra.Command {
 	var expires span
+	var file, media string
 	cmd.Args = takes(1, 2)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		path, err := checkedPath(args[0])
 		if err != nil {
 			return err
+		}
+		given := len(args) == 2 && args[1] != "-"
+		if op == anabranch.OpPut && !given || file != "" || media != "" {
+			if given && file != "" {
+				return usage("either a value or --file")
+			}
+			return a.putFile(cmd.Context(), path, args[1:], file, media, time.Duration(expires))
 		}
 		value, err := a.value(cmd.Context(), args[1:])
 		if err != nil {
@@ -53,6 +62,10 @@ func (a *app) writing(op anabranch.Op, cmd *cobra.Command) *cobra.Command {
 			}
 			return a.written(written[0])
 		})
+	}
+	if op == anabranch.OpPut {
+		cmd.Flags().StringVar(&file, "file", "", "write the content of this `file`")
+		cmd.Flags().StringVar(&media, "type", "", "say that the content is of this media `type`, such as image/jpeg, if it lies beside the record")
 	}
 	cmd.Flags().Var(&expires, "expires", "read as absent after this time, such as 30m, 24h or 7d")
 	return a.inSpace(cmd)

@@ -12,7 +12,7 @@ import (
 var ErrFrame = errors.New("fetch: malformed frame")
 
 // The first byte of a frame is its type. Integers are big-endian. Who opened
-// the stream asks; the other side answers. docs/blobs-wire.md has the same.
+// the stream asks; the other side answers. docs/blobs-wire.md has it too.
 //
 //	1 hello     version 1 (= 1) | tag 16 | nonce 8          the first frame of who opened it
 //	2 welcome   –                                           the first frame back
