@@ -56,7 +56,15 @@ type Refusal struct {
 // it is no encoding, a *ForkError when it holds another character for a dot
 // that is taken (see Build). ErrParkFull is no verdict on the delta, and leaves
 // no trace either. Apply keeps no reference to its argument.
+//
+// A seed is taken under its own lane, whoever carries it: see Seeds.
 func (d *Doc) Apply(lane uint64, delta []byte) (Result, error) {
+	if IsSeed(delta) {
+		var err error
+		if lane, delta, err = fromSeed(delta); err != nil {
+			return Result{}, err
+		}
+	}
 	status, grown, err := d.apply(lane, delta)
 	res := Result{Status: status}
 	if grown >= 0 && d.park.count > 0 {
