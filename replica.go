@@ -211,7 +211,7 @@ func (r *Replica) newHost(handlers map[string]func(mesh.Stream)) (mesh.Host, err
 	})
 }
 
-// Close ends every session, sweeps what waits to be swept, and closes the
+// Close ends every session, writes what was typed into texts, sweeps what waits to be swept, and closes the
 // store. Records that a session had committed stay.
 func (r *Replica) Close() error {
 	r.mu.Lock()
@@ -235,6 +235,9 @@ func (r *Replica) release() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	for _, s := range r.all() {
+		if err := s.closeTexts(ctx); err != nil && !errors.Is(err, ErrFailed) {
+			errs = append(errs, err)
+		}
 		if err := s.sweep(ctx); err != nil && !errors.Is(err, ErrFailed) {
 			errs = append(errs, err)
 		}

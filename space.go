@@ -26,6 +26,7 @@ type Space struct {
 	name    string               // guarded by replica.mu
 	witness witness
 	blobs   *fetcher
+	texts   texts
 }
 
 // CreateSpace makes a space whose first member is this device, as an admin
@@ -116,7 +117,7 @@ func (r *Replica) attach(rows *store.Space) (*Space, error) {
 	defer r.mu.Unlock()
 	s := r.spaces[rows.ID()]
 	if s == nil {
-		s = &Space{replica: r, rows: rows}
+		s = &Space{replica: r, rows: rows, texts: texts{kicks: make(chan struct{}, 1)}}
 		s.blobs = newFetcher(s)
 		r.spaces[rows.ID()] = s
 	}
@@ -198,6 +199,7 @@ func (s *Space) tend(told uint64) {
 	if r.host != nil {
 		r.wg.Go(s.blobs.run)
 	}
+	r.wg.Go(s.tendTexts)
 	var waiting time.Time // since when kills wait; zero if none do
 	floor := 0            // kills that the last sweep could not write, of a sealed key
 	for {

@@ -217,6 +217,7 @@ type Arrival struct {
 	Number uint64
 	Record *record.Verified // entered, and still a member; else nil
 	Left   record.ID        // left: the record's ID
+	Old    uint64           // left: the number at which it had entered
 	Why    Verdict          // left: space.Held or space.Dead
 	Time   uint64           // of the record, either way
 }
@@ -262,7 +263,7 @@ func (v *Snapshot) Since(version uint64) iter.Seq2[Arrival, error] {
 					yield(Arrival{}, err)
 					return
 				}
-				if !yield(Arrival{Number: beU64(b.key[5:]), Left: d.id, Why: d.verdict, Time: d.time}, nil) {
+				if !yield(Arrival{Number: beU64(b.key[5:]), Left: d.id, Old: d.old, Why: d.verdict, Time: d.time}, nil) {
 					return
 				}
 			}
