@@ -19,14 +19,13 @@ import (
 )
 
 const (
-	askTimeout    = 20 * time.Second
-	maxPassed     = 256 // attestations that one exchange passes on: members beyond come with the next
-	answerRecords = 65536
+	askTimeout = 20 * time.Second
+	maxPassed  = 256 // attestations that one exchange passes on: members beyond come with the next
 )
 
 // ErrTooLong says that an answer would be longer than one may be: ask for
 // less.
-var ErrTooLong = errors.New("anabranch: the answer is too long; ask for a narrower path")
+var ErrTooLong = attest.ErrTooLong
 
 // Answer is what another device answered, checked.
 type Answer struct {
@@ -85,92 +84,31 @@ func (s *Space) ask(ctx context.Context, device record.Key, q space.Query) (Answ
 		stream.Reset()
 		return Answer{}, err
 	}
-	if err := s.judgeAnswer(ctx, view, device, before, asked, a, grown); err != nil {
-		return Answer{}, err
-	}
-	return s.openAnswer(ctx, view, device, before, a, body)
+	return s.judgeAnswer(ctx, view, device, asked.nonce, q, before, a, grown, body)
 }
 
-// judgeAnswer checks who signed and what of the log.
-func (s *Space) judgeAnswer(ctx context.Context, view *store.Snapshot, device record.Key, before *Attestation, asked question, a *Attestation, grown []attest.Hash) error {
-	x := a.Answer
-	switch {
-	case a.Space != s.ID() || !slices.Contains(authorsOf(view, device), a.Author):
-		return errors.New("the answer is signed by a key that is not that device's")
-	case x == nil || x.Nonce != asked.nonce || string(x.Query.Encode()) != string(asked.query.Encode()):
-		return errors.New("the answer is to another question")
+// judgeAnswer has an answer checked, keeps what the device attests, and what it
+// signed falsely.
+func (s *Space) judgeAnswer(ctx context.Context, view *store.Snapshot, device record.Key, nonce [16]byte, q space.Query, before, a *Attestation, grown []attest.Hash, b []byte) (Answer, error) {
+	asked := attest.Question{
+		Space: s.ID(), Roots: s.rows.Genesis().Roots, Authors: authorsOf(view, device), Nonce: nonce, Query: q, Before: before,
+		Trie: view.Trie(), Records: view.List(rowsOf(q)),
 	}
-	if before != nil && before.Author == a.Author && before.Log == a.Log {
-		if why := attest.Contradiction(before, a); why != "" {
-			return s.catch(ctx, view, &attest.File{Attestation: a, Reason: attest.TwoStories, Other: before})
-		}
-		if err := attest.CheckGrown(grown, before, a); err != nil {
-			return fmt.Errorf("the device does not show that its log goes on from where we knew it: %w", err)
-		}
-	}
-	return s.hear(ctx, view, a)
-}
-
-// openAnswer opens the body and compares it with what is held here.
-func (s *Space) openAnswer(ctx context.Context, view *store.Snapshot, device record.Key, before, a *Attestation, b []byte) (Answer, error) {
-	body, err := attest.OpenBody(b, a, s.rows.Genesis().Roots)
+	body, lacks, evidence, err := asked.Judge(a, grown, b)
 	switch {
-	case errors.Is(err, attest.ErrFalse):
-		return Answer{}, s.catch(ctx, view, &attest.File{Attestation: a, Reason: attest.FalseAnswer, Body: b})
 	case err != nil:
 		return Answer{}, err
+	case evidence != nil:
+		return Answer{}, s.catch(ctx, view, evidence)
 	}
-	out := Answer{Device: device, Records: body.Selected(), Attestation: a}
-	has := map[record.ID]bool{}
-	for _, r := range out.Records {
-		has[r.ID] = true
-	}
-	for r, err := range view.List(rowsOf(a.Answer.Query)) {
-		if err != nil {
-			return Answer{}, err
-		}
-		if has[r.ID] || !a.Answer.Query.Selects(&r.Record) {
-			continue
-		}
-		if err := s.missed(ctx, view, before, a, body, b, r); err != nil {
-			return Answer{}, err
-		}
-		out.Lacks = append(out.Lacks, r.ID)
+	if err := s.hear(ctx, view, a); err != nil {
+		return Answer{}, err
 	}
 	f := &attest.File{Kind: attest.Whole, Attestation: a, Body: b}
 	if err := s.sealFile(view, f); err != nil {
 		return Answer{}, err
 	}
-	out.File = f.Encode()
-	return out, nil
-}
-
-// missed asks whether the lack of a record that is held here can be held
-// against the device: it attests our very set, or did before.
-func (s *Space) missed(ctx context.Context, view *store.Snapshot, before, a *Attestation, body *attest.Body, b []byte, r *Record) error {
-	_, trie, err := view.Trie().Subtree([32]byte{}, 0)
-	if err != nil {
-		return err
-	}
-	f := &attest.File{Attestation: a, Record: r.Bytes}
-	switch {
-	case a.Trie == trie:
-		f.Reason = attest.Withheld
-		if f.NotThere, err = proveIn(body.Set(), r.ID); err != nil {
-			return err
-		}
-	case before != nil && before.Trie == trie && before.Author == a.Author && before.Log == a.Log && before.Size < a.Size:
-		f.Reason, f.Other, f.Body = attest.OlderSet, before, b
-	default:
-		return nil
-	}
-	if f.Proof, err = proveIn(view.Trie(), r.ID); err != nil {
-		return err
-	}
-	if err := s.catch(ctx, view, f); errors.Is(err, ErrCaught) || !errors.Is(err, attest.ErrFalse) {
-		return err
-	}
-	return nil // it has an explanation
+	return Answer{Device: device, Records: body.Selected(), Attestation: a, File: f.Encode(), Lacks: lacks}, nil
 }
 
 // readAnswer reads the answer to a query off its stream.
@@ -309,27 +247,9 @@ func pathBound(bound string) string {
 
 // answerTo makes the body of an answer out of a snapshot.
 func answerTo(view *store.Snapshot, q space.Query) (*attest.Body, error) {
-	records := slices.Clone(view.State().Control())
-	for _, r := range view.State().Sweeps() {
-		if q.Concerns(&r.Record) {
-			records = append(records, r)
-		}
-	}
-	size := 0
-	for _, r := range records {
-		size += len(r.Bytes)
-	}
-	for r, err := range view.List(rowsOf(q)) {
-		if err != nil {
-			return nil, err
-		}
-		if !q.Selects(&r.Record) {
-			continue
-		}
-		records = append(records, r)
-		if size += len(r.Bytes); size > attest.MaxBody/2 || len(records) > answerRecords {
-			return nil, ErrTooLong
-		}
+	records, err := attest.Select(q, view.State(), view.List(rowsOf(q)))
+	if err != nil {
+		return nil, err
 	}
 	body, err := attest.NewBody(view.Trie(), records)
 	if err == nil && len(body.Encode()) > attest.MaxBody {

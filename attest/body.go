@@ -2,7 +2,9 @@ package attest
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
+	"iter"
 	"slices"
 
 	"anabranch/merkle"
@@ -25,6 +27,42 @@ const maxRecord = 67_462
 type Body struct {
 	Records []*record.Verified
 	Proof   merkle.MultiProof
+}
+
+// ErrTooLong says that an answer would be longer than one may be.
+var ErrTooLong = errors.New("attest: the answer is too long; ask for a narrower path")
+
+// maxAnswer bounds the records of an answer. Their bytes are bounded by half
+// of MaxBody, which leaves as much for the proof.
+const maxAnswer = 65536
+
+// Select gathers what an answer to a query consists of: all standing control,
+// the sweeps that concern it, and those of the records, all members, that it
+// selects. The error is the records' own, or ErrTooLong.
+func Select(q space.Query, state *space.State, records iter.Seq2[*record.Verified, error]) ([]*record.Verified, error) {
+	out := slices.Clone(state.Control())
+	for _, r := range state.Sweeps() {
+		if q.Concerns(&r.Record) {
+			out = append(out, r)
+		}
+	}
+	size := 0
+	for _, r := range out {
+		size += len(r.Bytes)
+	}
+	for r, err := range records {
+		switch {
+		case err != nil:
+			return nil, err
+		case !isData(r) || !q.Selects(&r.Record):
+			continue
+		}
+		out = append(out, r)
+		if size += len(r.Bytes); size > MaxBody/2 || len(out) > maxAnswer {
+			return nil, ErrTooLong
+		}
+	}
+	return out, nil
 }
 
 // NewBody makes the body for records of one query, in any order, out of the
