@@ -66,6 +66,8 @@ func (w *world) act(a Action) {
 		r.clone(o)
 	case Join:
 		w.join(r, o)
+	case Ask:
+		r.ask(o, a.Arg)
 	case Leave:
 		if r.up {
 			r.crash()
@@ -227,7 +229,7 @@ func (r *replica) restore() {
 	r.crash()
 	r.w.sometimes("a restored backup")
 	r.w.say("%d is restored", r.i)
-	r.disk, r.old = r.old, nil
+	r.disk, r.old, r.diary = r.old, nil, nil
 	r.know = r.saved.copy()
 	r.start()
 }

@@ -39,6 +39,12 @@ func Generate(seed uint64, replicas int) Plan {
 			f()
 		}
 	}
+	g.rng = rand.New(rand.NewPCG(seed, uint64(replicas)<<32|0xa5c)) // what comes before stays as it is
+	if replicas <= 16 && g.rng.IntN(4) == 0 {
+		for range g.some(6) {
+			g.do(Action{Do: Ask, Replica: g.any(), Other: g.any(), Arg: g.rng.Uint64()})
+		}
+	}
 	slices.SortStableFunc(p.Actions, func(a, b Action) int { return cmp.Compare(a.At, b.At) })
 	return *p
 }

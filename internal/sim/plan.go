@@ -94,6 +94,7 @@ const (
 	Join     Deed = "join"     // Replica is invited by Other, and comes
 	Leave    Deed = "leave"    // Replica goes for ever
 	Revoke   Deed = "revoke"   // Replica withdraws Other's grant; Arg 1: listing nothing
+	Ask      Deed = "ask"      // Replica asks Other what it holds; Arg chooses what
 	Withdraw Deed = "withdraw" // like Revoke, by the root key
 )
 

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"anabranch/attest"
 	"anabranch/gossip"
 	"anabranch/internal/engine"
 	"anabranch/internal/store"
@@ -62,6 +63,11 @@ type replica struct {
 
 	authoring bool // what enters now was written here
 	know      knowledge
+
+	diary   *diary // what it attested; nil: nothing since its disk was put in
+	diaries uint64
+	heard   map[int]*attest.Attestation // the newest of others
+	caught  bool                        // somebody has evidence against it
 }
 
 // job is a write on its way to the disk.

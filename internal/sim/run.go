@@ -45,6 +45,9 @@ func Run(p Plan, log func(format string, args ...any)) (out Outcome) {
 	if w.broken == nil {
 		w.check.finish()
 	}
+	if w.broken == nil && p.Seed%4 == 0 {
+		w.interrogate()
+	}
 	if w.broken == nil {
 		w.rest()
 	}
