@@ -156,6 +156,8 @@ var rare = []string{
 	"a forged rumor", "a forged record in a session", "a frame cut short", "a frame replayed",
 	"a rumor withheld", "a session that withholds", "a lie about a root", "a flood",
 	"two records under one number", "a rage delete",
+	"an answer that was checked", "an answer of a replica that was behind",
+	"a liar named: it signed two stories", "a liar named: it withheld a record", "a liar named: it answered from an older set",
 	"named for invalid", "named for malformed", "named for flood", "named for broken",
 }
 
