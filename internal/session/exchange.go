@@ -271,7 +271,7 @@ func (s *Session) dataFrame() {
 			s.report.GoneOut++
 			s.diff.dueOut--
 			continue
-		case (s.report.Method == Bulk || s.logging()) && !r.Data():
+		case (s.report.Method == Bulk || s.hunting()) && !r.Data():
 			continue
 		}
 		x.stream = s.enc.append(x.stream, &r.Record)
