@@ -127,7 +127,11 @@ func (p *planner) decide() (plan, error) {
 	p.offer(choice{plan{kind: planRanges}, rangesBytes(p.differ, ours, p.theirs)})
 	d := p.differ
 	wants := float64(max(0, d+int(ours)-int(p.theirs))/2) * nameBytes(ours, d/2)
-	if cells := sketch.CellsFor(d + d/12 + 2); p.allow(MethodSketch) && sketch.CellsFor(d-d/6) <= p.sk.Len() {
+	cells := sketch.CellsFor(d + d/12 + 2)
+	if p.decoder != nil { // the first few were not enough, so a little more will not be
+		cells = max(cells, 2*len(p.ask.cells)+8)
+	}
+	if p.allow(MethodSketch) && sketch.CellsFor(d-d/6) <= p.sk.Len() {
 		cost := float64(sketch.CellBytes*cells) + wants
 		if cells > p.sk.Len() { // all that there are may do
 			cells = p.sk.Len()
