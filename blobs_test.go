@@ -14,6 +14,8 @@ import (
 	"anabranch/blob"
 	"anabranch/internal/fetch"
 	"anabranch/internal/mesh"
+	"anabranch/internal/session"
+	"anabranch/internal/store"
 	"anabranch/record"
 )
 
@@ -298,4 +300,128 @@ func must[T any](v T, err error) T {
 		panic(err)
 	}
 	return v
+}
+
+// Hostile peers about content: each is refused at once, and what breaks the
+// protocol is charged.
+func TestHostileAboutContent(t *testing.T) {
+	w := newWorld(t)
+	a, _ := w.create(w.open("a"))
+	name := w.putFile(a, "/x", randomBytes(500_000, 7))
+	b := w.join(a, w.open("b"), InviteOptions{Role: record.Writer})
+	secret, _ := w.create2(a.replica, "other")
+	hidden := w.putFile(secret, "/secret", randomBytes(300_000, 8))
+	faults := func() int {
+		p := a.replica.peer(b.replica.Device())
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.faults
+	}
+	open := func() mesh.Stream {
+		s, err := b.replica.host.Open(w.ctx, mesh.Key(a.replica.Device()), a.replica.Addrs(), blobProtocol)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var hello fetch.Hello
+		hello.Tag = session.Tag(b.ID(), b.replica.Device(), a.replica.Device(), hello.Nonce)
+		if err := s.WriteFrame(hello.Append(nil)); err != nil {
+			t.Fatal(err)
+		}
+		if first, err := s.ReadFrame(); err != nil || len(first) != 1 {
+			t.Fatalf("no welcome: %v", err)
+		}
+		return s
+	}
+	// A space that the peer does not know, or does not name: a reset, no word.
+	s, err := b.replica.host.Open(w.ctx, mesh.Key(a.replica.Device()), a.replica.Addrs(), blobProtocol)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.WriteFrame(fetch.Hello{Tag: [16]byte{1}}.Append(nil))
+	if _, err := s.ReadFrame(); err == nil {
+		t.Error("a stranger to the space is answered")
+	}
+	// Content of another space, and what no record names: absent, both alike.
+	s = open()
+	for _, n := range []blob.Name{hidden, blob.Sum([]byte("nothing")), {Hash: name.Hash, Size: name.Size + 1}} {
+		s.WriteFrame(fetch.Names{n}.Append(nil))
+		if f := must(fetch.Decode(must(s.ReadFrame()), 1<<20)); f != fetch.Frame(fetch.Offer{Name: n}) {
+			t.Errorf("%s is offered: %+v", n, f)
+		}
+		s.WriteFrame(fetch.Request{ID: 1, Name: n, Span: blob.Span{Begin: 0, End: 1}}.Append(nil))
+		if f := must(fetch.Decode(must(s.ReadFrame()), 1<<20)); f != fetch.Frame(fetch.End{ID: 1, How: fetch.Absent}) {
+			t.Errorf("%s is given: %+v", n, f)
+		}
+	}
+	if faults() != 0 {
+		t.Error("asking is charged")
+	}
+	for range blobStrikes {
+		if s.WriteFrame(fetch.Request{ID: 1, Name: hidden, Span: blob.Span{Begin: 0, End: 1}}.Append(nil)) != nil {
+			break
+		}
+	}
+	w.until("asking again and again is charged", func() bool { return faults() == 1 })
+	// A range that runs backwards.
+	s = open()
+	s.WriteFrame(fetch.Request{ID: 1, Name: name, Span: blob.Span{Begin: 5, End: 3}}.Append(nil))
+	if _, err := s.ReadFrame(); err == nil {
+		t.Error("a range that runs backwards is answered")
+	}
+	w.until("a malformed frame is charged", func() bool { return faults() == 2 })
+}
+
+// create2 makes another space on a replica.
+func (w *world) create2(r *Replica, name string) (*Space, RecoveryKey) {
+	w.t.Helper()
+	s, key, err := r.CreateSpace(w.ctx, name)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return s, key
+}
+
+// A record that names content with another size, or that does not exist,
+// costs one request and no room.
+func TestFalseNamesCostLittle(t *testing.T) {
+	w := newWorld(t)
+	a, _ := w.create(w.open("a"))
+	real := w.putFile(a, "/real", randomBytes(400_000, 9))
+	b := w.join(a, w.open("b"), InviteOptions{Role: record.Writer})
+	false1 := BlobName{Hash: real.Hash, Size: 1 << 47}
+	a.blobs.call(func() {}) // the loop runs
+	draft := store.Draft{Kind: record.Doc, Path: "/false", Blob: true, Payload: BlobRef{Name: false1}.Encode()}
+	if _, err := a.rows.Write(w.ctx, a.author(), a.replica.now(), draft); err != nil {
+		t.Fatal(err)
+	}
+	// A liar that says it has it, and sends the real content's groups.
+	a.replica.host.Handle(blobProtocol, func(s mesh.Stream) {
+		defer s.Reset()
+		if _, err := s.ReadFrame(); err != nil || s.WriteFrame(fetch.Welcome{}.Append(nil)) != nil {
+			return
+		}
+		for {
+			b, err := s.ReadFrame()
+			if err != nil {
+				return
+			}
+			switch f := must(fetch.Decode(b, 1<<20)).(type) {
+			case fetch.Names:
+				for _, n := range f {
+					s.WriteFrame(fetch.Offer{Name: n, Whole: true}.Append(nil))
+				}
+			case fetch.Request:
+				s.WriteFrame(fetch.Data{ID: f.ID, Bytes: make([]byte, 1000)}.Append(nil))
+				s.WriteFrame(fetch.End{ID: f.ID}.Append(nil))
+			}
+		}
+	})
+	w.sync(b, a)
+	w.until("the trouble is said", func() bool {
+		st, err := b.BlobStatus(w.ctx)
+		return err == nil && (st.Problem != nil || len(st.Liars) > 0)
+	})
+	if kept, _ := b.replica.store.BlobBytes(); kept > 1<<20 {
+		t.Errorf("%d bytes are set aside for it", kept)
+	}
 }

@@ -188,12 +188,15 @@ func (v *blobServer) get(ctx context.Context, view *store.Snapshot, q fetch.Requ
 	r := v.space.replica
 	most := r.options.FrameBytes
 	frame := make([]byte, 0, most)
+	var sent uint64
+	total, above := blob.SliceBytes(q.Name, q.Span)
+	defer func() { v.space.blobs.count(int64(sent * (total - above) / max(1, total))) }()
 	failed := v.open.Slice(q.Span, most-fetch.DataHeader, func(p []byte) error {
 		r.pace(len(p), true)
 		if err := v.stream.SetDeadline(time.Now().Add(blobWriting)); err != nil {
 			return err
 		}
-		v.space.blobs.count(len(p))
+		sent += uint64(len(p))
 		frame = fetch.Data{ID: q.ID, Bytes: p}.Append(frame[:0])
 		return v.stream.WriteFrame(frame)
 	})
@@ -209,10 +212,11 @@ func (v *blobServer) get(ctx context.Context, view *store.Snapshot, q fetch.Requ
 	return failed
 }
 
-func (f *fetcher) count(n int) {
+// count adds to the content sent, proofs not counted.
+func (f *fetcher) count(n int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.sent += int64(n)
+	f.sent += n
 }
 
 // relay gets a span from where the crowd said that it is, beside this
@@ -233,8 +237,10 @@ func (v *blobServer) relay(ctx context.Context, q fetch.Request) error {
 			if v.write(fetch.Data{ID: q.ID, Bytes: slice[:n]}) != nil {
 				return
 			}
-			v.space.blobs.count(n)
 			slice = slice[n:]
+		}
+		if begin, end := q.Span.Bytes(q.Name); how == fetch.Served {
+			v.space.blobs.count(int64(end - begin))
 		}
 		if how == fetch.False {
 			how = fetch.Absent // not this replica's lie

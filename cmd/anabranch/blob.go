@@ -131,6 +131,7 @@ func fromText(b anabranch.BlobInfo) string {
 
 func newBlobGet(a *app) *cobra.Command {
 	var to string
+	var from int64
 	cmd := &cobra.Command{
 		Use:   "get NAME",
 		Short: "Write content to standard output, or to a file, by its name",
@@ -163,16 +164,22 @@ shows it. Inside a running up, what is not here is fetched as it is read.`,
 					return err
 				}
 				defer f.Close()
-				return a.stream(f, to)
+				return a.streamFrom(f, min(from, f.Size()), to)
 			})
 		},
 	}
 	cmd.Flags().StringVarP(&to, "output", "o", "", "write to this `file`, which must not exist")
+	cmd.Flags().Int64Var(&from, "from-byte", 0, "begin at this `offset`")
 	return a.inSpace(cmd)
 }
 
 // stream writes content to standard output or to a new file, with progress.
-func (a *app) stream(f *anabranch.File, to string) error {
+func (a *app) stream(f *anabranch.File, to string) error { return a.streamFrom(f, 0, to) }
+
+func (a *app) streamFrom(f *anabranch.File, done int64, to string) error {
+	if done < 0 {
+		return usage("--from-byte is %d", done)
+	}
 	line := a.progress("")
 	began, size := time.Now(), f.Size()
 	out := io.Writer(a.output())
@@ -185,7 +192,6 @@ func (a *app) stream(f *anabranch.File, to string) error {
 		out = file
 	}
 	buf := make([]byte, 1<<20)
-	var done int64
 	err := func() error {
 		for done < size {
 			n, err := f.ReadAt(buf[:min(int64(len(buf)), size-done)], done)
