@@ -12,6 +12,7 @@ type Decoder struct {
 	steps []uint32 // of the walk in hand
 	dense int      // cells below are tested last
 	stuck bool     // the bound was reached
+	blank int      // cells that were empty when they came
 }
 
 // found is an item that was taken out, with its way from the last cell on.
@@ -27,7 +28,17 @@ const denseShare = 16
 
 // NewDecoder begins with the first cells of a difference, ours less theirs.
 // They become the decoder's.
-func NewDecoder(cells []Cell) *Decoder { return &Decoder{cells: cells} }
+func NewDecoder(cells []Cell) *Decoder { return &Decoder{cells: cells, blank: zeros(cells)} }
+
+// zeros counts the cells that are empty.
+func zeros(cells []Cell) (n int) {
+	for _, c := range cells {
+		if c.zero() {
+			n++
+		}
+	}
+	return n
+}
 
 // Len is the number of cells it has.
 func (d *Decoder) Len() int { return len(d.cells) }
@@ -35,6 +46,7 @@ func (d *Decoder) Len() int { return len(d.cells) }
 // Extend gives the cells that follow.
 func (d *Decoder) Extend(cells []Cell) {
 	old := len(d.cells)
+	d.blank += zeros(cells)
 	d.cells = append(d.cells, cells...)
 	for i := range d.walks {
 		f := &d.walks[i]
@@ -199,14 +211,12 @@ func cancel(ours, theirs []Symbol) (o, t []Symbol) {
 	return o, t
 }
 
-// Left estimates how many items are still in the cells, from those that are
-// empty. It says 0 only if all are.
+// Left estimates how many items are still to be found. It says 0 only if all
+// cells are empty. The cells count as they came: where decoding has stopped,
+// what is left lies together.
 func (d *Decoder) Left() int {
-	zeros := 0
-	for _, c := range d.cells {
-		if c.zero() {
-			zeros++
-		}
+	if d.empty() {
+		return 0
 	}
-	return itemsFor(len(d.cells), zeros)
+	return max(1, itemsFor(len(d.cells), d.blank)-len(d.walks))
 }

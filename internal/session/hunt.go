@@ -421,7 +421,7 @@ func (s *Session) decode() error {
 	left := h.decoder.Left()
 	ours, theirs := h.decoder.Found()
 	n := len(ours) + len(theirs) + left
-	to := sketch.CellsFor(n*11/10 + 4)
+	to := sketch.CellsFor(n*21/20 + 4)
 	tail := !h.tailAsked && (left <= sketch.TailCells || n < 5000)
 	switch {
 	case tail && left <= leastTail:

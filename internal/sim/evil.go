@@ -103,7 +103,7 @@ func (e *evil) talk(frame []byte) []byte {
 		return bad
 	case e.what == Truncating && e.rng.IntN(3) == 0:
 		return frame[:1+e.rng.IntN(len(frame))]
-	case e.what == Lying && session.FrameType(frame[0]) == session.StateFrame:
+	case e.what == Lying && (session.FrameType(frame[0]) == session.StateFrame || session.FrameType(frame[0]) == session.TotalFrame):
 		w.sometimes("a lie about a root")
 		bad := append([]byte{}, frame...)
 		bad[1+e.rng.IntN(32)] ^= 0xFF
