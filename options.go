@@ -73,6 +73,10 @@ type Options struct {
 	// SweepDelay is how long what was overwritten or deleted here waits
 	// before it is swept. Default 10 minutes; negative sweeps only on Close.
 	SweepDelay time.Duration
+	// HistoryWindow is how long a removal by others can be undone by sealing
+	// them: only older ones are left out when own parts of maps, sets and the
+	// like are folded. Default 30 days; negative: none.
+	HistoryWindow time.Duration
 	// TrashAge is how long a killed record stays in the local trash.
 	// Default 7 days; negative keeps none.
 	TrashAge time.Duration
@@ -146,6 +150,9 @@ func (o *Options) validate(dir string) error {
 	}
 	if o.SyncInterval == 0 {
 		o.SyncInterval = 30 * time.Second
+	}
+	if o.HistoryWindow == 0 {
+		o.HistoryWindow = 30 * 24 * time.Hour
 	}
 	if o.SweepDelay == 0 {
 		o.SweepDelay = 10 * time.Minute

@@ -27,6 +27,7 @@ type Space struct {
 	witness witness
 	blobs   *fetcher
 	texts   texts
+	docs    documents
 }
 
 // CreateSpace makes a space whose first member is this device, as an admin

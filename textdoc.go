@@ -66,8 +66,22 @@ func laneName(author record.Key, lane uint64) uint64 {
 }
 
 // readsAsText reports whether the newest of the docs and deltas at a path is a
-// delta.
+// delta of a text.
 func readsAsText(view *store.Snapshot, path string) (bool, error) {
+	if is, err := readsAsDelta(view, path); !is || err != nil {
+		return false, err
+	}
+	places, err := view.Places(path, record.Delta)
+	if err != nil || len(places) == 0 {
+		return false, named(err)
+	}
+	newest, err := view.Arrived(places[len(places)-1].Number)
+	return err == nil && !crdt.IsState(newest.Payload), named(err)
+}
+
+// readsAsDelta reports whether the newest of the docs and deltas at a path is a
+// delta: of a text, or of another mergeable document.
+func readsAsDelta(view *store.Snapshot, path string) (bool, error) {
 	delta, err := view.Newest(path, record.Delta)
 	if err != nil || delta == 0 {
 		return false, named(err)

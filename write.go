@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"anabranch/crdt"
 	"anabranch/internal/store"
 	"anabranch/record"
 )
@@ -122,6 +123,10 @@ func (s *Space) Remove(ctx context.Context, ids ...record.ID) error {
 		if err != nil {
 			view.Close()
 			return err
+		}
+		if v.Kind == record.Delta && crdt.IsState(v.Payload) {
+			view.Close()
+			return fmt.Errorf("%w: %v is a part of the document at %q", ErrNotRemovable, id, v.Path)
 		}
 		byAuthor[v.Author] = append(byAuthor[v.Author], id)
 	}

@@ -323,3 +323,20 @@ func (e *edit) erase(n *node, path []string, wipe Wipe) error {
 	}
 	return nil
 }
+
+// Clear removes all that the state shows, as Delete does for a key. A Register
+// and a GrowSet stay: nothing removes what is in them.
+func (s *State) Clear(w Writer, wipe Wipe) (*State, error) {
+	e, err := s.edit(w, nil)
+	if err != nil {
+		return nil, err
+	}
+	for kind := Kind(1); kind <= Text; kind++ {
+		if n := s.roots[kind]; n != nil {
+			if err := e.erase(n, nil, wipe); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return e.delta, nil
+}
