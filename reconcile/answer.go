@@ -22,14 +22,14 @@ type engine struct {
 	w    writer
 	sent int // position of the last bound in w
 
-	key     *Key  // not nil: this is the dialect
-	missing []int // positions in a list
-	coming  int   // items that the peer alone holds, by this message
+	key     *Key    // not nil: this is the dialect
+	mine    []keyed // own IDs, to compare with a list
+	pointed int     // items of the lists that this message answers
+	coming  int     // items that the peer alone holds, by this message
 
 	edges [maxParts]int // of the split in hand
 
 	own        []byte // IDs of ours, to compare with a list
-	differ     differ
 	have, need []ID
 
 	turn   turn
@@ -85,7 +85,7 @@ func (s *engine) begin() {
 	s.w.begin()
 	s.cur.rewind()
 	s.sent = 0
-	s.have, s.need, s.coming = s.have[:0], s.need[:0], 0
+	s.have, s.need, s.coming, s.pointed = s.have[:0], s.need[:0], 0, 0
 }
 
 // open writes the opening message.
@@ -100,6 +100,15 @@ func (s *engine) open() error {
 // full says whether a message of n bytes leaves no room to be closed.
 func (s *engine) full(n int) bool {
 	return s.frameBytes != 0 && n > s.frameBytes-frameReserve
+}
+
+// spare gives a message that has become long all the memory of a frame, in
+// one step. Any one split fits beyond the limit, before it is taken back.
+func (s *engine) spare() {
+	const long, split = 4 << 10, maxParts * maxRange
+	if s.frameBytes != 0 && len(s.w.buf) > long {
+		s.w.buf = reserve(s.w.buf, split, s.frameBytes+split)
+	}
 }
 
 // answer builds the answer to the message in s.r. All of it is parsed before
@@ -133,6 +142,7 @@ func (s *engine) answer() error {
 			s.lowest = t.lower
 		}
 		s.mark()
+		s.spare()
 		switch {
 		case g.mode == modeSkip:
 			t.skip = true

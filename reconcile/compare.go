@@ -1,44 +1,119 @@
 package reconcile
 
 import (
-	"bytes"
-	"cmp"
 	"encoding/binary"
+	"math/bits"
 	"slices"
 )
 
-// differ compares two lists of IDs, 32 bytes each. Its memory is reused.
-type differ struct {
-	mine, theirs []keyed
+// Whoever gets a list compares it with what it holds in that range, in memory
+// that has nothing to do with how much it holds there: a peer that lists
+// nothing must not make this side gather all of its IDs.
+
+const (
+	briefList  = 64  // IDs of a list that is compared without any memory
+	chunkItems = 256 // own items that are looked at together
+)
+
+// compare settles a range of which the responder sent all IDs.
+func (s *engine) compare(begin, end int) (err error) {
+	theirs := s.r.g.ids
+	s.need = reserve(s.need, len(theirs)/idBytes, s.r.listed)
+	if max(end-begin, len(theirs)/idBytes) > briefList {
+		return s.compareLong(begin, end)
+	}
+	if s.own, err = s.cur.ids(reserve(s.own[:0], (end-begin)*idBytes, chunkItems*idBytes), begin, end); err == nil {
+		s.have = reserve(s.have, end-begin, s.n)
+		s.have, s.need = compareBrief(s.own, theirs, s.have, s.need)
+	}
+	return err
 }
 
-// keyed is an ID in a list, by its first eight bytes and its offset.
-type keyed struct {
-	key uint64
-	at  int
-}
-
-// compare appends to have what is only in mine and to need what is only in
-// theirs. No ID comes twice in theirs. Both lists are as a rule in the order
-// of (time, ID) and differ little: what is equal at both ends costs one
-// comparison per ID, and only what lies between is sorted.
-func (d *differ) compare(mine, theirs []byte, have, need []ID) ([]ID, []ID) {
-	n := min(len(mine), len(theirs))
+// compareBrief appends to have what is only in mine and to need what is only
+// in theirs, where no ID comes twice. Both are at most briefList IDs. They are
+// as a rule in the order of (time, ID) and differ little, so that an ID is
+// looked for first where the one before was found.
+func compareBrief(mine, theirs []byte, have, need []ID) ([]ID, []ID) {
 	same := 0
-	for same < n && [idBytes]byte(mine[same:]) == [idBytes]byte(theirs[same:]) {
+	for same < min(len(mine), len(theirs)) && [idBytes]byte(mine[same:]) == [idBytes]byte(theirs[same:]) {
 		same += idBytes
 	}
 	mine, theirs = mine[same:], theirs[same:]
-	for {
-		i, j := len(mine)-idBytes, len(theirs)-idBytes
-		if i < 0 || j < 0 {
-			return appendIDs(have, mine), appendIDs(need, theirs)
+	var met uint64 // IDs of theirs that are in mine
+	at := 0        // behind the last of them
+	for ; len(mine) > 0; mine = mine[idBytes:] {
+		j := findID(theirs, at, mine)
+		if j < 0 {
+			have = append(have, ID(mine))
+			continue
 		}
-		if [idBytes]byte(mine[i:]) != [idBytes]byte(theirs[j:]) {
-			return d.unordered(mine, theirs, have, need)
-		}
-		mine, theirs = mine[:i], theirs[:j]
+		met |= 1 << (j / idBytes)
+		at = j + idBytes
 	}
+	rest := ^met & (1<<(len(theirs)/idBytes) - 1)
+	for ; rest != 0; rest &= rest - 1 {
+		need = append(need, ID(theirs[bits.TrailingZeros64(rest)*idBytes:]))
+	}
+	return have, need
+}
+
+// findID is where id lies in ids, looked for from an offset on and around, or
+// -1.
+func findID(ids []byte, from int, id []byte) int {
+	key := binary.LittleEndian.Uint64(id)
+	for j := from; j < len(ids); j += idBytes {
+		if binary.LittleEndian.Uint64(ids[j:]) == key && [idBytes]byte(ids[j:]) == [idBytes]byte(id) {
+			return j
+		}
+	}
+	for j := 0; j < from; j += idBytes {
+		if binary.LittleEndian.Uint64(ids[j:]) == key && [idBytes]byte(ids[j:]) == [idBytes]byte(id) {
+			return j
+		}
+	}
+	return -1
+}
+
+// compareLong is compare for ranges of any size. What the list holds is sorted
+// in the memory that reading it took; what this side holds passes by.
+func (s *engine) compareLong(begin, end int) (err error) {
+	const met = 1 << 63 // beside an offset: this side holds that ID too
+	theirs := s.r.g.ids
+	var order []uint64
+	same := true // so far
+	for i := begin; i < end; i += chunkItems {
+		to := min(end, i+chunkItems)
+		if s.own, err = s.cur.ids(reserve(s.own[:0], chunkItems*idBytes, chunkItems*idBytes), i, to); err != nil {
+			return err
+		}
+		for own := s.own; len(own) > 0; own = own[idBytes:] {
+			if same && len(theirs) > 0 && [idBytes]byte(own) == [idBytes]byte(theirs) {
+				theirs = theirs[idBytes:]
+				continue
+			}
+			if same {
+				order, same = s.r.order(theirs), false
+			}
+			k, found := slices.BinarySearchFunc(order, ID(own), func(at uint64, id ID) int {
+				return compareIDs((*ID)(theirs[at&^met:]), &id)
+			})
+			if found {
+				order[k] |= met
+				continue
+			}
+			s.have = append(reserve(s.have, 1, s.n), ID(own))
+		}
+	}
+	if same {
+		s.need = appendIDs(s.need, theirs)
+		return nil
+	}
+	for _, at := range order {
+		if at&met == 0 {
+			s.need = append(s.need, ID(theirs[at:]))
+		}
+	}
+	return nil
 }
 
 func appendIDs(dst []ID, ids []byte) []ID {
@@ -48,49 +123,18 @@ func appendIDs(dst []ID, ids []byte) []ID {
 	return dst
 }
 
-// unordered sorts both lists and merges them.
-func (d *differ) unordered(mine, theirs []byte, have, need []ID) ([]ID, []ID) {
-	d.mine, d.theirs = sortKeys(d.mine[:0], mine), sortKeys(d.theirs[:0], theirs)
-	i, j := 0, 0
-	for i < len(d.mine) || j < len(d.theirs) {
-		order := 0
-		switch {
-		case i == len(d.mine):
-			order = +1
-		case j == len(d.theirs):
-			order = -1
-		default:
-			x, y := d.mine[i], d.theirs[j]
-			if order = cmp.Compare(x.key, y.key); order == 0 {
-				order = bytes.Compare(mine[x.at:x.at+idBytes], theirs[y.at:y.at+idBytes])
-			}
-		}
-		if order < 0 {
-			have = append(have, ID(mine[d.mine[i].at:]))
-		}
-		if order > 0 {
-			need = append(need, ID(theirs[d.theirs[j].at:]))
-		}
-		if order <= 0 {
-			i++
-		}
-		if order >= 0 {
-			j++
-		}
+// reserve returns dst with room for more elements, where no more than most
+// can come to be in it. It grows in steps of four, and the last one is large
+// enough for all: everything that it ever allocates together is at most a
+// third more than most.
+func reserve[T any](dst []T, more, most int) []T {
+	need := len(dst) + more
+	if need <= cap(dst) {
+		return dst
 	}
-	return have, need
-}
-
-func sortKeys(dst []keyed, ids []byte) []keyed {
-	dst = slices.Grow(dst, len(ids)/idBytes)
-	for at := 0; at < len(ids); at += idBytes {
-		dst = append(dst, keyed{binary.BigEndian.Uint64(ids[at:]), at})
+	n := max(need, 4*cap(dst))
+	if n > most/4 {
+		n = max(need, most)
 	}
-	slices.SortFunc(dst, func(x, y keyed) int {
-		if x.key != y.key {
-			return cmp.Compare(x.key, y.key)
-		}
-		return bytes.Compare(ids[x.at:x.at+idBytes], ids[y.at:y.at+idBytes])
-	})
-	return dst
+	return append(make([]T, 0, n), dst...)
 }

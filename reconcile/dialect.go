@@ -65,13 +65,10 @@ func (r *reader) wants() error {
 	return err
 }
 
-// shorts appends the short names of IDs to dst, with their positions.
-func (s *engine) shorts(dst []keyed, ids []byte) []keyed {
-	dst = slices.Grow(dst, len(ids)/idBytes)
-	for at := 0; at < len(ids); at += idBytes {
-		dst = append(dst, keyed{s.key.short(ids[at : at+idBytes]), at / idBytes})
-	}
-	return dst
+// keyed is an ID in a list, by its short name and its position.
+type keyed struct {
+	key uint64
+	at  int
 }
 
 // answerShortList answers a list in the dialect: whole, or, where that is
@@ -99,40 +96,51 @@ func (s *engine) answerShortList() error {
 // in five bytes, must not make this side note all that it holds. A list of
 // these items, cut to a frame, asks about them instead.
 func (s *engine) tooMany(n int) bool {
-	return s.frameBytes != 0 && len(s.have)+n > s.frameBytes/shortBytes
+	return s.frameBytes != 0 && len(s.have)+n > s.names()
+}
+
+// names is the most that a message of this side can hold of names: with a
+// frame limit, what fits into a frame, and one.
+func (s *engine) names() int {
+	if s.frameBytes == 0 {
+		return s.n
+	}
+	return s.frameBytes/shortBytes + 1
 }
 
 // point notes what only this side has in [begin, end), and points at what of
 // the peer's list it lacks.
 func (s *engine) point(begin, end int) (err error) {
-	if s.own, err = s.cur.ids(slices.Grow(s.own[:0], (end-begin)*idBytes), begin, end); err != nil {
+	if s.own, err = s.cur.ids(reserve(s.own[:0], (end-begin)*idBytes, s.names()*idBytes), begin, end); err != nil {
 		return err
 	}
-	byKey := func(x, y keyed) int { return cmp.Compare(x.key, y.key) }
-	mine, theirs := s.shorts(s.differ.mine[:0], s.own), s.differ.theirs[:0]
-	for at := 0; at < len(s.r.g.ids); at += shortBytes {
-		theirs = append(theirs, keyed{binary.LittleEndian.Uint64(s.r.g.ids[at:]), at / shortBytes})
+	s.have = reserve(s.have, end-begin, s.names())
+	mine := reserve(s.mine[:0], end-begin, s.names())
+	for at := 0; at < len(s.own); at += idBytes {
+		mine = append(mine, keyed{s.key.short(s.own[at : at+idBytes]), at})
 	}
-	slices.SortFunc(mine, byKey)
-	slices.SortFunc(theirs, byKey)
-	s.differ.mine, s.differ.theirs = mine, theirs
-	haves, missing := len(s.have), s.missing[:0]
+	slices.SortFunc(mine, func(x, y keyed) int { return cmp.Compare(x.key, y.key) })
+	s.mine = mine
+	// The positions of what is missing take the place of those before it.
+	haves, list := len(s.have), s.r.g.ids
+	order := s.r.order(list)
+	missing := order[:0]
 	i := 0
-	for _, y := range theirs {
-		for i < len(mine) && mine[i].key < y.key {
-			s.have = append(s.have, ID(s.own[mine[i].at*idBytes:]))
+	for _, at := range order {
+		key := binary.LittleEndian.Uint64(list[at:])
+		for i < len(mine) && mine[i].key < key {
+			s.have = append(s.have, ID(s.own[mine[i].at:]))
 			i++
 		}
-		if i < len(mine) && mine[i].key == y.key {
+		if i < len(mine) && mine[i].key == key {
 			i++
 		} else {
-			missing = append(missing, y.at)
+			missing = append(missing, at/shortBytes)
 		}
 	}
 	for ; i < len(mine); i++ {
-		s.have = append(s.have, ID(s.own[mine[i].at*idBytes:]))
+		s.have = append(s.have, ID(s.own[mine[i].at:]))
 	}
-	s.missing = missing
 	s.coming += len(missing)
 	alone := len(s.have) - haves
 	if alone+len(missing) == 0 {
@@ -149,15 +157,15 @@ func (s *engine) point(begin, end int) (err error) {
 		}
 	}
 	s.w.buf = appendVarint(s.w.buf, uint64(runs))
-	after := 0
+	after := uint64(0)
 	for k := 0; k < len(missing); {
 		n := 1
-		for k+n < len(missing) && missing[k+n] == missing[k]+n {
+		for k+n < len(missing) && missing[k+n] == missing[k]+uint64(n) {
 			n++
 		}
-		s.w.buf = appendVarint(s.w.buf, uint64(missing[k]-after))
+		s.w.buf = appendVarint(s.w.buf, missing[k]-after)
 		s.w.buf = appendVarint(s.w.buf, uint64(n))
-		after, k = missing[k]+n, k+n
+		after, k = missing[k]+uint64(n), k+n
 	}
 	s.w.buf = appendVarint(s.w.buf, uint64(alone))
 	s.sent = end
@@ -167,21 +175,26 @@ func (s *engine) point(begin, end int) (err error) {
 // takeWants settles a range of which the peer has got a list: it lacks what
 // it points at.
 func (s *engine) takeWants(begin, end int) (err error) {
-	if s.own, err = s.cur.ids(slices.Grow(s.own[:0], (end-begin)*idBytes), begin, end); err != nil {
-		return err
+	// The lists of one message have been in one frame.
+	if s.pointed += end - begin; s.frameBytes != 0 && s.pointed > s.names() {
+		return s.r.fail(s.r.at, ErrRun, "for lists of %d, more than a frame holds", s.pointed)
 	}
 	r := reader{msg: s.r.g.wants.runs}
-	at := uint64(0)
+	at := begin
 	for range s.r.g.wants.count {
 		gap, _ := r.varint("gap")
 		length, _ := r.varint("run")
-		at += gap
-		if at+length > uint64(end-begin) {
-			return s.r.fail(s.r.at, ErrRun, "up to %d in a list of %d", at+length, end-begin)
+		if gap+length > uint64(end-at) {
+			return s.r.fail(s.r.at, ErrRun, "up to %d in a list of %d", uint64(at-begin)+gap+length, end-begin)
 		}
-		for ; length > 0; length-- {
-			s.have = append(s.have, ID(s.own[int(at)*idBytes:]))
-			at++
+		at += int(gap)
+		for to := at + int(length); at < to; {
+			n := min(to-at, chunkItems)
+			if s.own, err = s.cur.ids(reserve(s.own[:0], n*idBytes, chunkItems*idBytes), at, at+n); err != nil {
+				return err
+			}
+			s.have = appendIDs(reserve(s.have, n, s.names()), s.own)
+			at += n
 		}
 	}
 	s.coming += int(min(s.r.g.wants.alone, 1<<31-1))

@@ -9,7 +9,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -243,81 +242,6 @@ func TestGoldenHostileMessages(t *testing.T) {
 		}
 	}
 	golden(t, "hostile.json", vectors)
-}
-
-// allocated is what one call takes from the heap. The least of some runs
-// counts: others use the heap too.
-func allocated(call func()) uint64 {
-	least := uint64(math.MaxUint64)
-	for range 3 {
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		call()
-		runtime.ReadMemStats(&after)
-		least = min(least, after.TotalAlloc-before.TotalAlloc)
-	}
-	return least
-}
-
-// A message may cost twice its length and a constant, on engines that are
-// made for it: at the responder with the frame it fills, at the initiator
-// with the IDs that it yields.
-func TestAMessageAllocatesNoMoreThanTwiceItsLength(t *testing.T) {
-	const constant = 16 << 10
-	var items, twins []Item
-	for i := range 6_000 {
-		items = append(items, numbered(i))
-		twins = append(twins, Item{ID: ID{7: 1, 20: byte(i), 21: byte(i >> 8)}}) // equal in the first bytes
-	}
-	list := func(items []Item) []byte {
-		var w writer
-		w.begin()
-		w.header(&Bound{Time: Infinity}, modeList)
-		w.buf = appendVarint(w.buf, uint64(len(items)))
-		for i := range items {
-			w.buf = append(w.buf, items[i].ID[:]...)
-		}
-		return w.buf
-	}
-	var many writer // narrow ranges that all mismatch
-	many.begin()
-	for i := range 5_000 {
-		many.header(&Bound{Time: 1_600_000_000 + uint64(i)*5000}, modeFingerprint)
-		many.buf = append(many.buf, make([]byte, 16)...)
-	}
-	messages := [][]byte{many.buf, list(items), list(items[:4_000]), list(twins), list(nil), list(sorted(items))}
-	for _, s := range []string{"61000002c08080808080808000", "6102c080808080808080" + "00" + "00", "6100000288808000", "610000028180808000"} {
-		msg, err := hex.DecodeString(s)
-		if err != nil {
-			t.Fatal(err)
-		}
-		messages = append(messages, msg)
-	}
-	v, _ := NewVector(items[1_000:])
-	tree := new(Tree)
-	tree.Insert(items[1_000:]...)
-	for _, ix := range []Index{v, tree} {
-		for k, msg := range messages {
-			for split := range plans {
-				o := Options{FrameBytes: 4096, Split: Split(split)}
-				if n := allocated(func() { Respond(ix, msg, o) }); n > uint64(2*len(msg))+constant {
-					t.Errorf("message %d of %d bytes: the responder (%v) takes %d", k, len(msg), Split(split), n)
-				}
-				var yield int
-				n := allocated(func() {
-					in, _ := NewInitiator(ix, o)
-					in.Start()
-					_, have, need, _ := in.Step(msg)
-					yield = len(have) + len(need)
-				})
-				// Slices of results grow by doubling, and own IDs are
-				// gathered to be compared.
-				if n > uint64(2*len(msg)+6*idBytes*yield)+constant+uint64(ix.Len()*idBytes) {
-					t.Errorf("message %d of %d bytes: the initiator (%v) takes %d for %d IDs", k, len(msg), Split(split), n, yield)
-				}
-			}
-		}
-	}
 }
 
 func TestVarintsAreTheirOwnInverse(t *testing.T) {

@@ -80,7 +80,7 @@ func (s *engine) list(begin, end int, upper *Bound, most int) (int, error) {
 	s.w.buf = appendVarint(s.w.buf, uint64(end-begin))
 	var err error
 	if s.key != nil {
-		if s.own, err = s.cur.ids(slices.Grow(s.own[:0], (end-begin)*idBytes), begin, end); err != nil {
+		if s.own, err = s.cur.ids(reserve(s.own[:0], (end-begin)*idBytes, s.names()*idBytes), begin, end); err != nil {
 			return 0, err
 		}
 		for at := 0; at < len(s.own); at += idBytes {
@@ -94,14 +94,6 @@ func (s *engine) list(begin, end int, upper *Bound, most int) (int, error) {
 	return end, err
 }
 
-// compare settles a range of which the responder sent all IDs.
-func (s *engine) compare(begin, end int) (err error) {
-	if s.own, err = s.cur.ids(slices.Grow(s.own[:0], (end-begin)*idBytes), begin, end); err == nil {
-		s.have, s.need = s.differ.compare(s.own, s.r.g.ids, s.have, s.need)
-	}
-	return err
-}
-
 // extras answers a list with less than all of a range, if it can: with a
 // skip if both sides hold the same, and if only this one holds more, with
 // skips around lists of that. What the initiator alone holds has no known
@@ -109,10 +101,10 @@ func (s *engine) compare(begin, end int) (err error) {
 func (s *engine) extras() (done bool, err error) {
 	begin, end, theirs := s.turn.begin, s.turn.end, s.r.g.ids
 	n, count := end-begin, len(theirs)/idBytes
-	if count > n || n > count+count/2 { // impossible, or hardly worth it
+	if count > n || n > count+count/2 || n > chunkItems { // impossible, or hardly worth it
 		return false, nil
 	}
-	if s.own, err = s.cur.ids(slices.Grow(s.own[:0], n*idBytes), begin, end); err != nil {
+	if s.own, err = s.cur.ids(reserve(s.own[:0], n*idBytes, chunkItems*idBytes), begin, end); err != nil {
 		return false, err
 	}
 	more := n - count // if theirs is a part of ours, in order

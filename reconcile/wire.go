@@ -128,15 +128,15 @@ type reader struct {
 	msg     []byte
 	at      int
 	g       wireRange // the last one read; at first its bound is zero
-	keys    []uint64  // reused
-	sorted  []ID      // reused
+	keys    []uint64  // reused: 8 bytes for each entry of the longest list
+	listed  int       // entries of all lists together, once it is checked
 	checked bool      // the lists have been looked through before
 	short   bool      // this is the dialect
 }
 
 // reset begins to read msg in the memory of the message before.
 func (r *reader) reset(msg []byte) {
-	*r = reader{msg: msg, keys: r.keys[:0], sorted: r.sorted[:0], short: r.short}
+	*r = reader{msg: msg, keys: r.keys[:0], short: r.short}
 }
 
 // check reads the whole message, and goes back to its first range if nothing
@@ -273,6 +273,8 @@ func (r *reader) list() error {
 	if r.checked {
 		return nil
 	}
+	r.listed += int(n)
+	r.keys = r.fit(int(n))
 	if r.short {
 		if r.repeatedShort() {
 			return r.fail(at, ErrRepeatedID, "%d IDs", n)
@@ -285,11 +287,41 @@ func (r *reader) list() error {
 	return nil
 }
 
+// fit is the memory for n keys. It never grows to more than a quarter beyond
+// what is asked for, so that all of it together stays in proportion to the
+// message.
+func (r *reader) fit(n int) []uint64 {
+	if c := cap(r.keys); c < n {
+		return make([]uint64, n, max(n, c+c/4))
+	}
+	return r.keys[:n]
+}
+
+// order returns the offsets of the entries of a list, or of a part of one, in
+// ascending order of what stands there. It is valid until the next list.
+func (r *reader) order(ids []byte) []uint64 {
+	if r.short {
+		r.keys = r.fit(len(ids) / shortBytes)
+		for i := range r.keys {
+			r.keys[i] = uint64(i * shortBytes)
+		}
+		slices.SortFunc(r.keys, func(x, y uint64) int {
+			return cmp.Compare(binary.LittleEndian.Uint64(ids[x:]), binary.LittleEndian.Uint64(ids[y:]))
+		})
+		return r.keys
+	}
+	r.keys = r.fit(len(ids) / idBytes)
+	for i := range r.keys {
+		r.keys[i] = uint64(i * idBytes)
+	}
+	slices.SortFunc(r.keys, func(x, y uint64) int { return compareIDs((*ID)(ids[x:]), (*ID)(ids[y:])) })
+	return r.keys
+}
+
 // repeatedShort says whether a short ID comes twice in the list.
 func (r *reader) repeatedShort() bool {
-	r.keys = slices.Grow(r.keys[:0], len(r.g.ids)/shortBytes)
-	for at := 0; at < len(r.g.ids); at += shortBytes {
-		r.keys = append(r.keys, binary.LittleEndian.Uint64(r.g.ids[at:]))
+	for i := range r.keys {
+		r.keys[i] = binary.LittleEndian.Uint64(r.g.ids[i*shortBytes:])
 	}
 	slices.Sort(r.keys)
 	return len(slices.Compact(r.keys)) < len(r.g.ids)/shortBytes
@@ -298,8 +330,7 @@ func (r *reader) repeatedShort() bool {
 // repeated is an ID that comes twice in the list, or nil. It looks at the
 // first bytes of the IDs, and at all only if those are not distinct.
 func (r *reader) repeated() *ID {
-	n := len(r.g.ids) / idBytes
-	r.keys = slices.Grow(r.keys[:0], n)[:n]
+	n := len(r.keys)
 	for i := range r.keys {
 		key := binary.BigEndian.Uint64(r.g.ids[i*idBytes:])
 		if n > 48 {
@@ -322,14 +353,10 @@ func (r *reader) repeated() *ID {
 	if distinct {
 		return nil
 	}
-	r.sorted = slices.Grow(r.sorted[:0], n)[:n]
-	for i := range r.sorted {
-		r.sorted[i] = ID(r.g.ids[i*idBytes:])
-	}
-	slices.SortFunc(r.sorted, func(x, y ID) int { return compareIDs(&x, &y) })
+	order := r.order(r.g.ids)
 	for i := 1; i < n; i++ {
-		if r.sorted[i] == r.sorted[i-1] {
-			return &r.sorted[i]
+		if id := (*ID)(r.g.ids[order[i]:]); *id == ID(r.g.ids[order[i-1]:]) {
+			return id
 		}
 	}
 	return nil
