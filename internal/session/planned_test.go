@@ -11,7 +11,7 @@ import (
 	"anabranch/sketch"
 )
 
-var cases = flag.Int("cases", 400, "cases of TestPlannedSessionsEndWithTheUnion")
+var cases = flag.Int("cases", 150, "cases of TestPlannedSessionsEndWithTheUnion")
 
 // ran says by which frames one sees that a method was used.
 var ran = map[Method]FrameType{
