@@ -165,12 +165,18 @@ func copyKeys(from, to string) error {
 	return nil
 }
 
+// contentPart is where a backup has the content that lies beside the records.
+const contentPart = "store/blobs"
+
 // seal makes every file of a backup its owner's alone and durable, and lists
 // them.
 func seal(dir string) ([]BackupFile, error) {
 	var out []BackupFile
-	for _, part := range []string{"state", "store"} {
-		folder := filepath.Join(dir, part)
+	for _, part := range []string{"state", contentPart, "store"} {
+		folder := filepath.Join(dir, filepath.FromSlash(part))
+		if _, err := os.Lstat(folder); part == contentPart && errors.Is(err, fs.ErrNotExist) {
+			continue // no content lies beside the records
+		}
 		if err := os.Remove(filepath.Join(folder, "LOCK")); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}
@@ -182,6 +188,9 @@ func seal(dir string) ([]BackupFile, error) {
 			return nil, err
 		}
 		for _, e := range entries {
+			if part == "store" && e.IsDir() {
+				continue // store/blobs
+			}
 			f, err := sealFile(folder, e.Name())
 			if err != nil {
 				return nil, err
@@ -274,8 +283,8 @@ func readManifest(source *os.Root, from string) (Manifest, error) {
 		return m, fmt.Errorf("%w: the backup's schema is %q, this version reads %q", ErrIncompatible, m.Schema, manifestSchema)
 	}
 	for _, f := range m.Files {
-		part, name, ok := strings.Cut(f.Name, "/")
-		if !ok || part != "store" && part != "state" || strings.ContainsAny(name, `/\`) || !filepath.IsLocal(name) || name[0] == '.' {
+		part, name, ok := backupPart(f.Name)
+		if !ok || part != "store" && part != "state" && part != contentPart || strings.ContainsAny(name, `/\`) || !filepath.IsLocal(name) || name[0] == '.' {
 			return m, fmt.Errorf("%w: %s names a file %q, which no backup has", ErrDamaged, manifestName, f.Name)
 		}
 	}
@@ -302,6 +311,19 @@ func vacant(home, state string) error {
 	return nil
 }
 
+// backupPart splits a name of the manifest into the folder and the file.
+func backupPart(name string) (part, file string, ok bool) {
+	if file, ok = strings.CutPrefix(name, contentPart+"/"); ok {
+		return contentPart, file, file != ""
+	}
+	return strings.Cut(name, "/")
+}
+
+func exists(name string) bool {
+	_, err := os.Lstat(name)
+	return err == nil
+}
+
 type restoring struct {
 	ctx    context.Context
 	source *os.Root
@@ -318,8 +340,14 @@ func (re *restoring) run(files []BackupFile, to string) error {
 		return err
 	}
 	for _, f := range files {
-		part, name, _ := strings.Cut(f.Name, "/")
+		part, name, _ := backupPart(f.Name)
 		folder := re.half
+		if part == contentPart {
+			folder = filepath.Join(re.half, "blobs")
+			if err := os.Mkdir(folder, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+				return err
+			}
+		}
 		if part == "state" {
 			folder = re.state
 			re.keys = append(re.keys, filepath.Join(folder, name))
@@ -328,8 +356,14 @@ func (re *restoring) run(files []BackupFile, to string) error {
 			return err
 		}
 	}
-	if err := errors.Join(syncFolder(re.half), syncFolder(re.state)); err != nil {
-		return err
+	folders := []string{re.half, re.state}
+	if content := filepath.Join(re.half, "blobs"); exists(content) {
+		folders = append(folders, content)
+	}
+	for _, folder := range folders {
+		if err := syncFolder(folder); err != nil {
+			return err
+		}
 	}
 	if err := os.Rename(re.half, to); err != nil {
 		return err

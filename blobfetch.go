@@ -47,7 +47,8 @@ type fetcher struct {
 	backoff  map[fetch.Peer]relink
 	partials map[blob.Name]*store.Partial
 	seen     uint64             // version up to which records were looked at
-	paths    map[blob.Name]bool // wanted because of the policy; false: a reader wants it
+	paths    map[blob.Name]bool // wanted because of the policy
+	readers  map[blob.Name]int  // files that are open and had to wait for it
 	looked   time.Time
 	replies  map[fetch.QuestionID]func(fetch.Frame)
 	finishes sync.WaitGroup
@@ -78,6 +79,7 @@ func newFetcher(s *Space) *fetcher {
 		backoff:  map[fetch.Peer]relink{},
 		partials: map[blob.Name]*store.Partial{},
 		paths:    map[blob.Name]bool{},
+		readers:  map[blob.Name]int{},
 		replies:  map[fetch.QuestionID]func(fetch.Frame){},
 	}
 }
@@ -229,14 +231,24 @@ func (f *fetcher) consider(view *store.Snapshot, rules []BlobRule, name blob.Nam
 		f.want(name, false)
 		return
 	}
-	if policy, wanted := f.paths[name]; wanted && policy && f.seen == 0 { // the rules have changed
+	if f.paths[name] && f.seen == 0 && f.readers[name] == 0 { // the rules have changed
 		f.unwant(name)
 	}
 }
 
 func (f *fetcher) want(name blob.Name, urgent bool) {
+	p := f.partials[name]
+	if p == nil && f.space.rows.Begun(name) { // what is there is not asked for again
+		var err error
+		if p, err = f.space.rows.FetchBlob(name); err != nil {
+			f.note(err)
+			p = nil
+		} else {
+			f.partials[name] = p
+		}
+	}
 	var have *blob.Set
-	if p := f.partials[name]; p != nil {
+	if p != nil {
 		have = p.Set()
 	}
 	f.step(f.space.replica.ctx, fetch.Want{Name: name, Have: have, Urgent: urgent})
@@ -328,7 +340,7 @@ func (f *fetcher) again(name blob.Name) {
 		select {
 		case <-time.After(blobRetry):
 			f.call(func() {
-				if has, err := f.space.rows.HasBlob(name); err == nil && !has && policy {
+				if has, err := f.space.rows.HasBlob(name); err == nil && !has && (policy || f.readers[name] > 0) {
 					f.want(name, false)
 				}
 			})
@@ -431,8 +443,9 @@ func (f *fetcher) report() {
 // lookAgain has everything considered anew.
 func (f *fetcher) lookAgain() { poke(f.look) }
 
-// demand waits until a span is here, and has it fetched before all else.
-func (f *fetcher) demand(ctx context.Context, name blob.Name, span blob.Span) error {
+// demand waits until a span is here, and has it fetched before all else. The
+// first time that a reader does so, ease must follow.
+func (f *fetcher) demand(ctx context.Context, name blob.Name, span blob.Span, first bool) error {
 	f.mu.Lock()
 	running := f.running
 	f.mu.Unlock()
@@ -441,6 +454,9 @@ func (f *fetcher) demand(ctx context.Context, name blob.Name, span blob.Span) er
 	}
 	ahead := blob.Span{Begin: span.Begin, End: min(name.Groups(), span.End+256)} // 4 MiB, for who reads on
 	asked := f.call(func() {
+		if first {
+			f.readers[name]++
+		}
 		if has, err := f.space.rows.HasBlob(name); err == nil && !has {
 			f.want(name, true)
 			f.step(f.space.replica.ctx, fetch.Urge{Name: name, Span: ahead})
@@ -473,13 +489,22 @@ func (f *fetcher) demand(ctx context.Context, name blob.Name, span blob.Span) er
 	}
 }
 
-// ease says that nobody waits for a content any more.
+// ease says that a reader is done. What only readers wanted is fetched no
+// more when none is left; what is here of it stays.
 func (f *fetcher) ease(name blob.Name) {
 	f.mu.Lock()
 	running := f.running
 	f.mu.Unlock()
 	if running {
-		f.call(func() { f.step(f.space.replica.ctx, fetch.Eased{Name: name}) })
+		f.call(func() {
+			f.step(f.space.replica.ctx, fetch.Eased{Name: name})
+			if f.readers[name]--; f.readers[name] <= 0 {
+				delete(f.readers, name)
+				if !f.paths[name] {
+					f.unwant(name)
+				}
+			}
+		})
 	}
 }
 

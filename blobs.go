@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"anabranch/blob"
@@ -107,8 +108,9 @@ func (r reading) Read(p []byte) (int, error) {
 	return r.Reader.Read(p)
 }
 
-// File is a document's content, open for reading. It is for one goroutine;
-// ReadAt may be called from several. Close it.
+// File is a document's content, open for reading, for one goroutine. While it
+// is open, what is missing of the content is fetched, first what is read.
+// Close it.
 type File struct {
 	ctx   context.Context
 	space *Space
@@ -117,7 +119,7 @@ type File struct {
 	small []byte // the content, if the record carries it
 	blob  *store.Blob
 	at    int64
-	urged bool
+	urged atomic.Bool // it had to wait for content
 }
 
 // OpenFile opens the content of the document at a path, wherever it is: what
@@ -226,9 +228,8 @@ func (f *File) ReadAt(p []byte, off int64) (int, error) {
 				return n, err
 			}
 		}
-		f.urged = true
 		span := f.ref.Covering(uint64(off), uint64(off)+uint64(len(p)))
-		if err := f.space.blobs.demand(f.ctx, f.ref.Name, span); err != nil {
+		if err := f.space.blobs.demand(f.ctx, f.ref.Name, span, !f.urged.Swap(true)); err != nil {
 			return 0, fmt.Errorf("anabranch: read %q: %w", f.doc.Path, named(err))
 		}
 		if f.blob != nil {
@@ -240,7 +241,7 @@ func (f *File) ReadAt(p []byte, off int64) (int, error) {
 
 // Close ends reading.
 func (f *File) Close() error {
-	if f.urged {
+	if f.urged.Load() {
 		f.space.blobs.ease(f.ref.Name)
 	}
 	if f.blob == nil {

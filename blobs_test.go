@@ -130,11 +130,23 @@ func TestContentIsFetchedAsItIsRead(t *testing.T) {
 	if has, _ := b.rows.HasBlob(name); has {
 		t.Error("all of it was fetched before its end could be read")
 	}
+	// Closed, nothing more of it comes, and what came is not asked for again.
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	w.until("it is wanted no more", func() bool {
+		wanted := make(chan int, 1)
+		b.blobs.call(func() { wanted <- len(b.blobs.machine.Wanted()) })
+		return <-wanted == 0
+	})
 	// Pinned, it comes whole.
 	if err := b.SetBlobRule(w.ctx, BlobRule{Prefix: "/film", Mode: BlobsPinned}); err != nil {
 		t.Fatal(err)
 	}
 	w.whole(b, "/film/x", content)
+	if st, err := b.BlobStatus(w.ctx); err != nil || st.Twice > 0 {
+		t.Errorf("%d bytes came twice, %v", st.Twice, err)
+	}
 }
 
 // Without anybody to fetch from, reading says that the content is missing.

@@ -67,7 +67,8 @@ type Options struct {
 	// DeviceName is what this device calls itself to the members of a space
 	// it makes or joins. Default: the host's name.
 	DeviceName string
-	// Manual runs no session but those that Sync asks for, here or at a
+	// Manual fetches content from members that are connected, and otherwise
+	// runs no session but those that Sync asks for, here or at a
 	// peer; Join and Sync dial, and peers are answered.
 	Manual bool
 	// SweepDelay is how long what was overwritten or deleted here waits

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"anabranch"
+	"anabranch/record"
 )
 
 // blobsJSON is what status --json says of the content that records name,
@@ -84,6 +86,25 @@ func blobLines(st anabranch.BlobStatus) []string {
 		out = append(out, "           the last trouble: "+plain(st.Problem))
 	}
 	return out
+}
+
+// meeting connects to devices that may have content, beside what else is
+// done; where an up runs it is connected already. What it returns ends that.
+func (a *app) meeting(ctx context.Context, s *anabranch.Space, devices []record.Key) (end func()) {
+	if a.shared != nil {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var met sync.WaitGroup
+	met.Go(func() {
+		// Who does not answer is asked again until the time is up; what is
+		// missing then is said by whoever waits.
+		_, _ = s.Converge(ctx, devices...)
+	})
+	return func() {
+		cancel()
+		met.Wait()
+	}
 }
 
 // waitBlobs waits until what is wanted is here, with bytes and rate.

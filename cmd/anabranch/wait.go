@@ -74,6 +74,7 @@ here too, as far as this device wants it. What was compared before does not coun
 				}
 				began := time.Now()
 				if !converged {
+					defer a.meeting(ctx, s, devices)()
 					return a.waitBlobs(ctx, s, time.Since(began))
 				}
 				c, err := s.Converge(ctx, devices...)

@@ -32,11 +32,6 @@ func (d *device) run(args ...string) string {
 	return runProgram(d.t, d.program, append([]string{"--home", d.home}, args...)...)
 }
 
-func (d *device) runCode(code int, args ...string) string {
-	d.t.Helper()
-	return runCode(d.t, code, d.program, append([]string{"--home", d.home}, args...)...)
-}
-
 // start brings it up at a free port, and dials the others.
 func (d *device) start(peers ...*device) {
 	d.t.Helper()

@@ -51,7 +51,7 @@ func (c *crowd) step(in Input) {
 				c.t.Fatal("cut a peer that sends")
 			}
 			c.pending = drop(c.pending, out.Peer)
-			c.step(Left{out.Peer})
+			c.step(Left(out))
 		case Blame:
 			if !c.lies[out.Peer] {
 				c.t.Fatal("blamed a peer that does not lie")

@@ -83,6 +83,14 @@ func (sp *Space) FetchBlob(name blob.Name) (*Partial, error) {
 	return p, nil
 }
 
+// Begun reports whether something of a content that is not whole is in files
+// of this space.
+func (sp *Space) Begun(name blob.Name) bool {
+	b := sp.store.blobs
+	_, err := b.fs.Stat(b.path(partKey{sp.number, name}.file()))
+	return err == nil
+}
+
 // BegunBlobs are the names of what was begun to be fetched for this space and
 // is in files.
 func (sp *Space) BegunBlobs() []blob.Name {
