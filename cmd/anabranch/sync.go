@@ -296,6 +296,11 @@ func moved(r anabranch.Report) string {
 		"equal":  "the roots were equal from the start",
 		"ranges": "differences found by comparing ranges",
 		"bulk":   "everything sent, since one side had nothing",
+		"cursor": "what was new since the last session was sent from the log",
+		"prefix": "differences found in the first cells of a sketch",
+		"sketch": "differences found by a sketch",
+		"thin":   "differences found by a thin sketch, since one side held nearly all of the other",
+		"list":   "differences found by a list of what is new",
 	}[string(r.Method)]
 	switch {
 	case method == "":
