@@ -29,6 +29,24 @@ func Edits(from, to string) []Patch {
 	return e.out
 }
 
+// MergeEdits is theirs with what mine has changed in base: both are edits of
+// base, and where they meet, both stand. All are valid UTF-8.
+func MergeEdits(base, mine, theirs string) string {
+	old, both := New(1), New(2)
+	old.Insert(0, base)
+	for _, b := range old.Flush(0) {
+		both.Apply(1, b)
+	}
+	for _, p := range Edits(base, theirs) {
+		both.Delete(p.Pos, p.Delete)
+		both.Insert(p.Pos, p.Text)
+	}
+	if err := both.Replay(old, Edits(base, mine)); err != nil {
+		panic("text: Edits made a patch that Replay refuses: " + err.Error())
+	}
+	return both.String()
+}
+
 // token is a line or a word, and a number that equal ones share.
 type token struct {
 	text string

@@ -93,6 +93,19 @@ func TestReplayKeepsWhatOthersWrote(t *testing.T) {
 	}
 }
 
+func TestMergedEditsHoldBoth(t *testing.T) {
+	for _, x := range [][4]string{
+		{"a b c", "a B c", "a b c d", "a B c d"},
+		{"", "x", "", "x"},
+		{"one\ntwo\n", "two\n", "one\ntwo\nthree\n", "two\nthree\n"},
+		{"same", "same", "other", "other"},
+	} {
+		if got := text.MergeEdits(x[0], x[1], x[2]); got != x[3] {
+			t.Errorf("%q: %q", x, got)
+		}
+	}
+}
+
 func TestSeedsAreTheSameCharactersEverywhere(t *testing.T) {
 	s := strings.Repeat("Grüße aus dem Süden\n", 100)
 	seeds, err := text.Seeds(s, 300)

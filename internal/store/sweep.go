@@ -334,10 +334,15 @@ func (w *work) judgeKill(a uint32, k killEntry, at standing) (bool, error) {
 }
 
 // hides reports whether a delete at a path must stay: another author has a
-// doc there, live or held, or a standing grant that covers it.
+// doc there, live or held, or a standing grant that covers it; or deltas are
+// there, which read as a text unless a newer doc stands.
 func (w *work) hides(a uint32, path string, at standing) (bool, error) {
 	if at.others || at.granted {
 		return true, nil
+	}
+	deltas := kindPrefix(w.s, path, record.Delta)
+	if x, err := w.c.tx.last(deltas, successor(deltas)); err != nil || x.key != nil {
+		return x.key != nil, err
 	}
 	prefix := heldPathPrefix(w.s, path)
 	held := false
