@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
+	"maps"
 	"os"
 	"runtime"
 	"slices"
@@ -106,6 +107,11 @@ func (s *Space) Export(ctx context.Context, dir string, o ExportOptions) (Export
 func (s *Space) current(ctx context.Context, view *store.Snapshot, below string, now uint64) iter.Seq2[Document, error] {
 	return func(yield func(Document, error) bool) {
 		last := ""
+		texts, err := s.textPaths(view, below)
+		if err != nil {
+			yield(Document{}, err)
+			return
+		}
 		for v, err := range view.List(store.Query{Prefix: below, Kinds: []record.Kind{record.Doc}}) {
 			if err == nil {
 				err = ctx.Err()
@@ -114,7 +120,7 @@ func (s *Space) current(ctx context.Context, view *store.Snapshot, below string,
 				yield(Document{}, named(err))
 				return
 			}
-			if v.Path == last {
+			if v.Path == last || texts[v.Path] {
 				continue
 			}
 			last = v.Path
@@ -134,6 +140,7 @@ type exportDoc struct {
 	id   record.ID
 	path string
 	name string // of the file, in its folder
+	text bool
 	ref  *BlobRef
 }
 
@@ -225,6 +232,22 @@ func (ex *exporting) plan() error {
 		rel string
 	}
 	var docs []doc
+	add := func(d exportDoc) {
+		rel := strings.TrimPrefix(strings.TrimPrefix(d.path, strings.TrimSuffix(ex.options.Below, "/")), "/")
+		if err := checkFileNames(rel); err != nil {
+			ex.skip(d.path, SkipName, err.Error())
+			return
+		}
+		docs = append(docs, doc{d, rel})
+		for dir, _ := splitRel(rel); dir != ""; {
+			above, name := splitRel(dir)
+			if folders[above] == nil {
+				folders[above] = folderNames{}
+			}
+			folders[above].add(name)
+			dir = above
+		}
+	}
 	for d, err := range ex.space.current(ex.ctx, ex.view, ex.options.Below, ex.now) {
 		if err != nil {
 			return err
@@ -242,20 +265,15 @@ func (ex *exporting) plan() error {
 			}
 			ref = &r
 		}
-		rel := strings.TrimPrefix(strings.TrimPrefix(d.Path, strings.TrimSuffix(ex.options.Below, "/")), "/")
-		if err := checkFileNames(rel); err != nil {
-			ex.skip(d.Path, SkipName, err.Error())
-			continue
-		}
-		docs = append(docs, doc{exportDoc{id: d.ID, path: d.Path, ref: ref}, rel})
-		for dir, _ := splitRel(rel); dir != ""; {
-			above, name := splitRel(dir)
-			if folders[above] == nil {
-				folders[above] = folderNames{}
-			}
-			folders[above].add(name)
-			dir = above
-		}
+		add(exportDoc{id: d.ID, path: d.Path, ref: ref})
+	}
+	texts, err := ex.space.textPaths(ex.view, ex.options.Below)
+	if err != nil {
+		return err
+	}
+	for _, path := range slices.Sorted(maps.Keys(texts)) {
+		ex.report.Documents++
+		add(exportDoc{path: path, text: true})
 	}
 	for _, d := range docs {
 		dir, name := splitRel(d.rel)
@@ -441,6 +459,8 @@ type newFile struct {
 	doc     exportDoc
 	content []byte
 	ref     *BlobRef    // of content that is not in the record; then content is nil
+	known   []byte      // what the ledger knows the content by
+	version TextVersion // of a text
 	mode    fs.FileMode // of the one that is replaced; 0: none
 	err     error
 }
@@ -474,12 +494,11 @@ func (ex *exporting) write(at *exportFolder, batch []*newFile) error {
 			ex.report.Written++
 			if f.ref != nil {
 				ex.report.Bytes += int64(f.ref.Size)
-				ex.ledger.agree(rel, f.doc.path, nameContent(f.ref.Name))
 			} else {
 				ex.report.Bytes += int64(len(f.content))
 				ex.small += int64(len(f.content))
-				ex.ledger.agree(rel, f.doc.path, f.content)
 			}
+			ex.agreed(rel, f)
 		}
 		ex.advance(1)
 	}
@@ -488,14 +507,21 @@ func (ex *exporting) write(at *exportFolder, batch []*newFile) error {
 
 // prepare looks at what is where a file belongs; nil if that is the file.
 func (ex *exporting) prepare(at *exportFolder, d exportDoc) (*newFile, error) {
-	v, err := ex.view.Get(d.id)
-	if err != nil {
-		return nil, fmt.Errorf("anabranch: export %s: %w", d.path, named(err))
+	f := &newFile{doc: d, ref: d.ref}
+	if d.text {
+		var err error
+		if f, err = ex.prepareText(ex.ctx, d); err != nil {
+			return nil, err
+		}
+	} else {
+		v, err := ex.view.Get(d.id)
+		if err != nil {
+			return nil, fmt.Errorf("anabranch: export %s: %w", d.path, named(err))
+		}
+		f.content, f.known = v.Payload, v.Payload
 	}
-	f := &newFile{doc: d, content: v.Payload, ref: d.ref}
-	known := v.Payload
 	if d.ref != nil {
-		f.content, known = nil, nameContent(d.ref.Name)
+		f.content, f.known = nil, nameContent(d.ref.Name)
 		has, err := ex.space.rows.HasBlob(d.ref.Name)
 		if err != nil {
 			return nil, fmt.Errorf("anabranch: export %s: %w", d.path, named(err))
@@ -520,13 +546,13 @@ func (ex *exporting) prepare(at *exportFolder, d exportDoc) (*newFile, error) {
 	case !info.Mode().IsRegular():
 		return nil, &skipError{reason: SkipInTheWay, detail: special(info.Mode()) + " is there"}
 	}
-	same, err := ex.compare(at.root, rel, d.name, known)
+	same, err := ex.compare(at.root, rel, d.name, f.known)
 	if err != nil {
 		return nil, err
 	}
 	if same {
 		ex.report.Unchanged++
-		ex.ledger.agree(rel, d.path, known)
+		ex.agreed(rel, f)
 		return nil, nil
 	}
 	f.mode = info.Mode().Perm()

@@ -32,6 +32,10 @@ type ImportOptions struct {
 	// Overwrite takes every file as it is, also those that are older than
 	// their documents, and with Delete deletes every document without a file.
 	Overwrite bool
+	// Text makes texts of the files that can be: valid UTF-8 without NUL, not
+	// empty, up to 16 MiB. Without it only paths that read as texts already are
+	// merged into; see Text.
+	Text bool
 	// Progress may be nil. It is called from the importing goroutine.
 	Progress func(FileProgress)
 }
@@ -43,6 +47,7 @@ type ImportReport struct {
 	Added     int // documents that did not exist
 	Changed   int
 	Unchanged int
+	Texts     int // of those added or changed, the ones that are texts
 	// Older counts files that nobody touched since the folder and the space
 	// last met, while the document was changed or deleted: the space is
 	// ahead, and nothing is written. An export brings the folder up.
@@ -59,7 +64,8 @@ type ImportReport struct {
 
 // Import writes the files below a folder as documents: the file a/b is the
 // document /a/b, or Below/a/b. A file with the content of its document writes
-// nothing. What cannot be a document is skipped and reported. The folder is
+// nothing. Where a path reads as a text, what was edited in the file since both
+// last met is merged into it. What cannot be a document is skipped and reported. The folder is
 // only read, and nothing outside it is.
 //
 // Files are read one at a time, each as it was at one moment, and written in
@@ -217,6 +223,15 @@ func (im *importing) take(rel string) error {
 		im.skip(rel, SkipCollision, "another file is the document "+path)
 		return nil
 	}
+	isText, err := readsAsText(im.view, path)
+	if err != nil {
+		return fmt.Errorf("anabranch: import %s: %w", rel, err)
+	}
+	if isText || im.options.Text {
+		if taken, err := im.takeText(rel, path, isText); taken || err != nil {
+			return err
+		}
+	}
 	content, err := readWhole(im.ctx, im.root, rel, record.MaxPayload)
 	var why *skipError
 	if errors.As(err, &why) && why.reason == SkipTooLarge {
@@ -241,6 +256,8 @@ func (im *importing) take(rel string) error {
 	known = known && met.path == shortHash(path)
 	write := waitingWrite{draft: store.Draft{Kind: record.Doc, Path: path, Payload: content}, file: rel, count: &im.report.Added}
 	switch {
+	case isText: // it was one: the file is a document again
+		write.count = &im.report.Changed
 	case !reading.Absent && !reading.Doc.Blob && bytes.Equal(reading.Doc.Payload, content):
 		im.report.Unchanged++
 		im.ledger.agree(rel, path, content)
@@ -348,6 +365,11 @@ func (im *importing) deleteGone() error {
 		}
 		gone = append(gone, waitingWrite{draft: store.Draft{Kind: record.Doc, Path: doc.Path, Deleted: true}, count: &im.report.Deleted})
 	}
+	texts, err := im.textsGone()
+	if err != nil {
+		return err
+	}
+	gone = append(gone, texts...)
 	if len(gone) > 0 && len(im.found) == 0 {
 		return fmt.Errorf("%w: it has no files at all, and --delete would delete %d documents; if that is meant, delete them by path", ErrFolder, len(gone))
 	}
@@ -402,6 +424,13 @@ func (im *importing) forget() error {
 			return err
 		}
 		present[shortHash(doc.Path)] = true
+	}
+	texts, err := im.space.textPaths(im.view, im.options.Below)
+	if err != nil {
+		return err
+	}
+	for path := range texts {
+		present[shortHash(path)] = true
 	}
 	for _, e := range lost {
 		if !present[e.path] && len(im.hidden) == 0 {

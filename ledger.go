@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 
+	"anabranch/internal/store"
 	"anabranch/record"
 )
 
@@ -29,6 +30,7 @@ type ledger struct {
 	found  bool // there was one
 	byFile map[[8]byte]ledgerEntry
 	byPath map[[8]byte]ledgerEntry
+	bases  []store.FactOp // versions of texts; see textfiles.go
 }
 
 type ledgerEntry struct {
@@ -88,6 +90,9 @@ func (l *ledger) save(ctx context.Context, s *Space) error {
 	old, ok, err := s.replica.store.Fact(l.key)
 	if err == nil && (!ok || !bytes.Equal(old, b)) {
 		err = s.replica.store.SetFact(context.WithoutCancel(ctx), l.key, b)
+	}
+	if err == nil && len(l.bases) > 0 {
+		err = s.replica.store.SetFacts(context.WithoutCancel(ctx), l.bases...)
 	}
 	if err != nil {
 		return fmt.Errorf("anabranch: ledger: %w", named(err))

@@ -109,7 +109,8 @@ const (
 )
 
 // Query selects records for a listing. The zero value selects everything
-// that reads as present: each path's current document, entries and deltas.
+// that reads as present: each path's current document or the newest record of
+// its text, and entries.
 type Query struct {
 	Prefix   string       // only this path and what lies below it
 	From     string       // only paths >= From, by bytes
@@ -195,12 +196,23 @@ func (s *Space) List(ctx context.Context, q Query) iter.Seq2[*Record, error] {
 }
 
 // present reports whether reading shows a live record: a document only if
-// it is the one that its path reads as.
+// it is the one that its path reads as, and of a text the newest delta.
 func present(view *store.Snapshot, v *Record, now uint64) (bool, error) {
+	text := false
+	if v.Kind == record.Doc || v.Kind == record.Delta {
+		var err error
+		if text, err = readsAsText(view, v.Path); err != nil {
+			return false, err
+		}
+	}
+	if v.Kind == record.Delta {
+		newest, err := view.Newest(v.Path, record.Delta)
+		return text && v.Time == newest, named(err)
+	}
 	if v.Kind != record.Doc {
 		return v.Expires == 0 || v.Expires > now, nil
 	}
-	if v.Deleted || v.Expires != 0 && v.Expires <= now {
+	if text || v.Deleted || v.Expires != 0 && v.Expires <= now {
 		return false, nil
 	}
 	reading, err := view.Resolve(v.Path, now)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -523,4 +524,90 @@ func BenchmarkText(b *testing.B) {
 			}
 		}
 	})
+}
+
+// TestRandomTextsEndEqual types, commits, syncs, crashes, reopens, leaves lanes
+// and takes steps back on three replicas; then all read the same, and the same
+// again when nothing but the records is left.
+func TestRandomTextsEndEqual(t *testing.T) {
+	for seed := range uint64(4) {
+		rng := rand.New(rand.NewPCG(seed, 10))
+		w := newWorld(t)
+		names := []string{"a", "b", "c"}
+		replicas := []*Replica{w.open("a"), w.open("b"), w.open("c")}
+		first, _ := w.create(replicas[0])
+		spaces := []*Space{first, w.join(first, replicas[1], InviteOptions{}), w.join(first, replicas[2], InviteOptions{})}
+		letters := []rune("abcdefgh é日\n")
+		for step := range 120 {
+			i := rng.IntN(3)
+			s := spaces[i]
+			x := s.Text("/t")
+			var err error
+			switch op := rng.IntN(20); {
+			case op < 9:
+				err = x.Update(w.ctx, func(e *TextEdit) error {
+					if n := e.Len(); n > 0 && rng.IntN(3) == 0 {
+						at := rng.IntN(n)
+						return e.Delete(at, 1+rng.IntN(min(5, n-at)))
+					}
+					at := rng.IntN(e.Len() + 1)
+					return e.Insert(at, string(letters[rng.IntN(len(letters))])+strings.Repeat("x", rng.IntN(4)))
+				})
+			case op < 12:
+				err = x.Commit(w.ctx)
+			case op < 15:
+				w.sync(s, spaces[(i+1)%3])
+			case op == 15:
+				_, err = x.Undo(w.ctx)
+			case op == 16:
+				_, err = x.Redo(w.ctx)
+			case op == 17:
+				before, err := x.Get(w.ctx)
+				if err != nil {
+					continue // nothing typed yet
+				}
+				w.drafted(s, "/t")
+				crash(s)
+				w.reads("/t", before, s)
+			case op == 18:
+				_, err = s.rows.Lane(w.ctx, s.Author(), s.texts.lane(s.Author()))
+			default:
+				if err := replicas[i].Close(); err != nil {
+					t.Fatal(err)
+				}
+				replicas[i] = w.open(names[i])
+				spaces[i] = replicas[i].Spaces()[0]
+			}
+			if err != nil {
+				t.Fatalf("seed %d, step %d: %v", seed, step, err)
+			}
+		}
+		for _, s := range spaces {
+			w.commit(s, "/t")
+		}
+		for range 2 {
+			for i, s := range spaces {
+				w.sync(s, spaces[(i+1)%3])
+			}
+		}
+		w.equal(spaces...)
+		want, err := first.Text("/t").Get(w.ctx)
+		if replicas[0] != first.replica {
+			want, err = spaces[0].Text("/t").Get(w.ctx)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.reads("/t", want, spaces...)
+		for _, s := range spaces {
+			if err := s.replica.store.SetFact(w.ctx, textFacts(s.ID())+factState+"/t", nil); err != nil {
+				t.Fatal(err)
+			}
+			crash(s)
+			if p, err := s.Text("/t").Pending(w.ctx); err != nil || p.Waiting+len(p.Forked)+p.Refused > 0 || p.Unsent {
+				t.Errorf("seed %d: %+v %v", seed, p, err)
+			}
+		}
+		w.reads("/t", want, spaces...)
+	}
 }

@@ -272,7 +272,10 @@ func (d *textDoc) rebuild(ctx context.Context, view *store.Snapshot) error {
 		return err
 	}
 	d.behind = len(d.have)
-	if err := d.resume(ctx, old, own, unsent, func() { d.doc, _, _ = d.make(records) }); err != nil {
+	err = d.resume(ctx, old, own, unsent, func() { d.doc, _, _ = d.make(records) })
+	if errors.Is(err, ErrNotAuthorised) {
+		d.space.replica.log.Warn("what was typed into a text cannot be written: this device may not any more", "path", d.path)
+	} else if err != nil {
 		return err
 	}
 	d.doc.SetSteps(steps) // what it says of characters that are gone is left out

@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -330,7 +332,8 @@ func (d *textDoc) save(ctx context.Context) error {
 		last = n
 	}
 	b = crdt.AppendUvarint(b, uint64(len(d.authors)))
-	for name, author := range d.authors {
+	for _, name := range slices.Sorted(maps.Keys(d.authors)) {
+		author := d.authors[name]
 		b = append(binary.BigEndian.AppendUint64(b, name), author[:]...)
 	}
 	dots := d.dots.AppendTo(nil)

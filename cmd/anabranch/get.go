@@ -19,7 +19,7 @@ func newGet(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "get PATH | --id ID",
 		Short: "Read the document at a path, or a record by its ID",
-		Long: `Writes the document at a path to standard output, byte for byte. On a
+		Long: `Writes the document or text at a path to standard output, byte for byte. On a
 terminal, what could act on it is shown escaped, unless --raw is given.
 
 Where several devices wrote without having seen each other's version, the
@@ -56,6 +56,15 @@ fetched meanwhile, if an up is running.`,
 				return a.getFrom(cmd.Context(), from, args[0], raw)
 			}
 			return a.offline(cmd.Context(), func(s *anabranch.Space) error {
+				if text == "" && to == "" {
+					is, err := s.IsText(cmd.Context(), args[0])
+					if err != nil {
+						return err
+					}
+					if is {
+						return a.textPrinted(cmd.Context(), s.Text(args[0]), raw)
+					}
+				}
 				doc, err := ask(s)
 				if err != nil {
 					return err

@@ -19,6 +19,7 @@ type importJSON struct {
 	Added     int           `json:"added"`
 	Changed   int           `json:"changed"`
 	Unchanged int           `json:"unchanged"`
+	Texts     int           `json:"texts"`
 	Older     int           `json:"older"`
 	Deleted   int           `json:"deleted"`
 	Spared    int           `json:"spared"`
@@ -55,6 +56,11 @@ Only contents are kept, no modes, times, links or empty folders. Symbolic
 links, devices and names that no document can have are named and skipped, and
 the exit code is 3 then. The folder is only read.
 
+Where the path of a file is a text, what was edited in the file is merged into
+it, so that what several people change in one file stands in it afterwards.
+--text makes texts of the files that can be: plain text in UTF-8. Once a path is
+a text, it stays one, on every device, until its file is no plain text any more.
+
 --delete deletes the documents that have no file. In a folder that was
 imported or exported before, only those that it had then: what came into the
 space since was never there to be removed.`,
@@ -77,6 +83,7 @@ space since was never there to be removed.`,
 	flags := cmd.Flags()
 	flags.StringVar(&o.Below, "below", "/", "the `path` that stands for the folder itself")
 	flags.BoolVar(&o.Delete, "delete", false, "delete the documents whose files are gone")
+	flags.BoolVar(&o.Text, "text", false, "make texts of the files that can be, so that what several people edit merges")
 	flags.BoolVar(&o.Overwrite, "overwrite", false, "take every file as it is, also where the document is newer")
 	return a.inSpace(cmd)
 }
@@ -91,7 +98,7 @@ func (a *app) imported(s *anabranch.Space, dir string, o anabranch.ImportOptions
 	if a.json {
 		err := a.emit(importJSON{
 			Schema: "anabranch.import/1", Space: s.ID().String(), Dir: dir, Below: o.Below,
-			Files: r.Files, Added: r.Added, Changed: r.Changed, Unchanged: r.Unchanged, Older: r.Older,
+			Files: r.Files, Added: r.Added, Changed: r.Changed, Unchanged: r.Unchanged, Texts: r.Texts, Older: r.Older,
 			Deleted: r.Deleted, Spared: r.Spared, Bytes: r.Bytes,
 			Both: append([]string{}, r.Both...), Skipped: viewSkipped(r.Skipped),
 		})
