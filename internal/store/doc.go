@@ -1,7 +1,8 @@
 // Package store keeps the records of one replica and their orders on disk:
-// by arrival, by ID, by time, by path, by dot. What follows from them (which
-// records are members, the reconciliation index, the Merkle trie) is kept in
-// memory, rebuilt when the store is opened, and never written.
+// by arrival, by ID, by time, by path, by dot. What follows from them is kept in
+// memory: which records are members is worked out when the store is opened;
+// the tops of the reconciliation index and of the Merkle trie are written at
+// checkpoints and brought up to date by what arrived since.
 //
 // # Commits
 //

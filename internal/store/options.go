@@ -24,7 +24,7 @@ const (
 	reserveEvery    = 250 * time.Millisecond // between looks at the space on the disk
 	trashStep       = 1024                   // expired trash rows destroyed in one commit
 	departureRows   = 64 << 10               // departures kept in the log of a space
-	checkpointEvery = 8192                   // changes after which derived state is written: less is read back in some milliseconds
+	checkpointEvery = 16 << 10               // changes after which derived state is written: less is read back in some milliseconds
 	tidyInterval    = time.Hour              // between looks at the trash of spaces where nothing happens
 )
 

@@ -313,11 +313,11 @@ func (v diskView) close() error {
 }
 
 func (d *disk) scan(spans []span, fn func(i int, key, value []byte) error) error {
-	return pebbleScan(d.db, spans, fn)
+	return d.rest.scan(d.db, spans, fn)
 }
 
 func (v diskView) scan(spans []span, fn func(i int, key, value []byte) error) error {
-	return pebbleScan(v.s, spans, fn)
+	return v.rest.scan(v.s, spans, fn)
 }
 
 func pebbleScan(r pebble.Reader, spans []span, fn func(i int, key, value []byte) error) (err error) {

@@ -67,6 +67,16 @@ func (r *rest) chunk(from pebble.Reader, lo, hi []byte, max int) (rows []row, ne
 	return rows, next, err
 }
 
+func (r *rest) scan(from pebble.Reader, spans []span, fn func(i int, key, value []byte) error) error {
+	n := len(spans) * readCost
+	err := pebbleScan(from, spans, func(i int, key, value []byte) error {
+		n += len(key) + len(value)
+		return fn(i, key, value)
+	})
+	r.touch(n)
+	return err
+}
+
 func (r *rest) wake() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -65,7 +65,7 @@ type Store struct {
 //
 // Cost: every control record and sweep is read, and every held and dead
 // record; of members, what arrived since the last checkpoint, which is at most
-// 8 192 or every 64th: some milliseconds at a million. About four bytes of
+// 16 384 or every 64th: some milliseconds at a million. About four bytes of
 // memory per member.
 func Open(dir string, o Options) (*Store, error) {
 	o, err := o.validate()
