@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -107,6 +108,7 @@ func (f *simFlags) run(a *app, cmd *cobra.Command) error {
 		return err
 	}
 	f.o.LatencyLeast, f.o.LatencyMost = least, most
+	debug.SetGCPercent(50) // thousands of replicas are worth some collecting
 	if f.seeds < 1 || f.seeds > 1_000_000 {
 		return usage("--seeds is %d, outside 1 to 1000000", f.seeds)
 	}

@@ -65,11 +65,8 @@ type tie struct {
 // modelled is a session: who began it, under which numbers.
 type modelled struct {
 	peer   int32
-	life   int32
 	ours   engine.Session
 	theirs engine.Session // the peer's number
-	equal  bool
-	begun  bool // here
 }
 
 type update struct {
@@ -78,6 +75,8 @@ type update struct {
 	at   time.Duration
 	by   int32
 	have int
+
+	frames [][]byte // by hops, as they travel
 }
 
 type happening struct {
@@ -139,7 +138,7 @@ func (w *crowd) create(i int32) {
 	n := &w.nodes[i]
 	e, err := engine.New(engine.Options{
 		Self: n.key, Rand: rand.New(rand.NewPCG(w.o.Seed^uint64(n.life)<<40, uint64(i))), SyncInterval: w.o.Interval,
-		Gossip: gossip.Options{CacheAge: 10 * time.Second},
+		Gossip: gossip.Options{CacheAge: 5 * time.Second},
 	})
 	if err != nil {
 		panic(err)
@@ -300,10 +299,35 @@ func (w *crowd) send(from, to int32, frame []byte) {
 			w.result.Forwarded++ // forged content, from somebody honest
 		}
 	}
+	if body != nil && !n.liar {
+		frame = w.shared(frame)
+	}
 	if w.apart(from, to) || w.o.Loss > 0 && w.rng.Float64() < w.o.Loss {
 		return
 	}
 	w.push(w.near(from, to), happening{to: to, from: from, kind: onFrame, frame: frame})
+}
+
+// shared is the one copy of a frame that many send alike: what replicas keep
+// of it, they keep together.
+func (w *crowd) shared(frame []byte) []byte {
+	k, ok := w.byID[gossip.ID(frame[4:36])]
+	if !ok {
+		return frame
+	}
+	u := &w.updates[k]
+	hops, channel := int(frame[3]), frame[1]
+	if channel > 0 {
+		return frame
+	}
+	for len(u.frames) <= hops {
+		u.frames = append(u.frames, nil)
+	}
+	if one := u.frames[hops]; one != nil && string(one) == string(frame) {
+		return one
+	}
+	u.frames[hops] = frame
+	return frame
 }
 
 func (w *crowd) dial(from, to int32) {

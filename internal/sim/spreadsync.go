@@ -23,7 +23,7 @@ func (w *crowd) sync(i, o int32, ours engine.Session) {
 		w.at(w.now, func() { w.ended(i, n.life, ours, engine.Unreachable, false) })
 		return
 	}
-	n.talks = append(n.talks, modelled{peer: o, ours: ours, begun: true})
+	n.talks = append(n.talks, modelled{peer: o, ours: ours})
 	w.result.SessionBytes += helloBytes
 	if w.apart(i, o) {
 		return // nobody answers; the connection ends soon
@@ -70,7 +70,7 @@ func (w *crowd) session(n *node, h *happening) {
 	case onAsk:
 		n.theirs++
 		s := engine.Theirs | engine.Session(n.theirs)
-		n.talks = append(n.talks, modelled{peer: h.from, ours: s, theirs: engine.Session(h.n), equal: n.sum == o.sum && n.count == o.count})
+		n.talks = append(n.talks, modelled{peer: h.from, ours: s, theirs: engine.Session(h.n)})
 		w.step(h.to, engine.Asked{Session: s, Space: w.space, Peer: w.key(h.from), Equal: n.sum == o.sum && n.count == o.count})
 	case onRefused:
 		w.ended(h.to, n.life, engine.Session(h.n), engine.Failed, false)
