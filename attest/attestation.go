@@ -2,7 +2,6 @@ package attest
 
 import (
 	"crypto/ed25519"
-	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -167,6 +166,3 @@ func (a *Attestation) verify() error {
 	}
 	return nil
 }
-
-// digest names an attestation.
-func (a *Attestation) digest() [32]byte { return sha256.Sum256(a.Encode()) }
