@@ -399,7 +399,7 @@ func TestFalseNamesCostLittle(t *testing.T) {
 	w := newWorld(t)
 	a, _ := w.create(w.open("a"))
 	real := w.putFile(a, "/real", randomBytes(400_000, 9))
-	b := w.join(a, w.open("b"), InviteOptions{Role: record.Writer})
+	b := w.join(a, w.open("b", func(o *Options) { o.blobFetch = fetch.Options{Patience: 400 * time.Millisecond} }), InviteOptions{Role: record.Writer})
 	false1 := BlobName{Hash: real.Hash, Size: 1 << 47}
 	a.blobs.call(func() {}) // the loop runs
 	draft := store.Draft{Kind: record.Doc, Path: "/false", Blob: true, Payload: BlobRef{Name: false1}.Encode()}
