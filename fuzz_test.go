@@ -78,3 +78,14 @@ func FuzzJoin(f *testing.F) {
 		r.readWelcome(ticket, author, b)
 	})
 }
+
+func FuzzWireHello(f *testing.F) {
+	f.Add([]byte{1, 0, 2, 0, 0})
+	f.Add([]byte{1, 0xFF, 0xFF, 0xFF, 0xFF})
+	f.Add([]byte{2})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if n, err := parseWireHello(b); err == nil && (n < minFrameBytes || n > maxFrameBytes) {
+			t.Errorf("%x gives frames of %d bytes", b, n)
+		}
+	})
+}

@@ -69,6 +69,9 @@ func (e *Engine) sayOpen(p *peer, s *space, number uint8) {
 // reopen repeats an open that the peer has not answered: one of the two may
 // have been lost.
 func (e *Engine) reopen(p *peer) {
+	if p.banned > e.now {
+		return
+	}
 	for _, b := range p.bonds {
 		if at, ok := p.reopens(b); ok && at <= e.now {
 			e.sayOpen(p, b.space, uint8(slices.Index(p.opened, b.space)))
