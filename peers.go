@@ -38,7 +38,7 @@ type peer struct {
 	noted    []string                   // where it says, in a note, that it can be reached
 	wired    bool                       // it has its goroutine for frames
 	wire     *wire                      // nil unless frames go both ways
-	out, in  mesh.Stream                // opened here and by the peer, and not yet part of a wire
+	fresh    mesh.Stream                // for frames, and not in use yet
 	faults   int                        // what its content was charged with
 	fetching int                        // streams about content that it has open here
 }
@@ -98,6 +98,7 @@ func (r *Replica) tellConnections(before map[mesh.Key]mesh.PeerInfo) map[mesh.Ke
 		was, ok := before[info.Key]
 		if ok && !was.Since.Equal(info.Since) {
 			r.tell(engine.PeerDown{Peer: info.Key}) // it went and came back
+			r.peer(record.Key(info.Key)).restart()
 		}
 		if !ok || !was.Since.Equal(info.Since) {
 			r.tell(connectionUp(info))
@@ -109,6 +110,7 @@ func (r *Replica) tellConnections(before map[mesh.Key]mesh.PeerInfo) map[mesh.Ke
 	for key := range before {
 		if _, ok := now[key]; !ok {
 			r.tell(engine.PeerDown{Peer: key})
+			r.peer(record.Key(key)).restart()
 			r.options.OnEvent(Event{Kind: Disconnected, Device: record.Key(key)})
 		}
 	}

@@ -3,7 +3,6 @@ package anabranch
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -13,9 +12,9 @@ import (
 	"anabranch/record"
 )
 
-// Beside the streams of sessions there is a pair of streams between two
-// connected members, one each way, for the engine's frames: fresh records as
-// rumors, and notes. Each begins with
+// Beside the streams of sessions there is one between two connected members,
+// opened by the smaller key, for the engine's frames both ways: fresh records
+// as rumors, and notes. Each side begins with
 //
 //	version 1 (= 1) | bytes of the largest frame that its sender takes 4
 //
@@ -31,13 +30,8 @@ const (
 
 // wire is what a connected peer's frames go through.
 type wire struct {
-	out, in mesh.Stream
-	queue   chan []byte // cap wireQueue; when it is full frames are dropped
-}
-
-func (w *wire) reset() {
-	w.out.Reset()
-	w.in.Reset()
+	stream mesh.Stream
+	queue  chan []byte // cap wireQueue; when it is full frames are dropped
 }
 
 // send queues a frame for the peer, or drops it.
@@ -54,6 +48,15 @@ func (p *peer) send(frame []byte) {
 	}
 }
 
+// restart ends the stream for frames, so that a new one is opened.
+func (p *peer) restart() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.wire != nil {
+		p.wire.stream.Reset()
+	}
+}
+
 // dial makes a connection with a member, by opening the stream that gossip
 // needs anyway.
 func (r *Replica) dial(p *peer) {
@@ -66,8 +69,12 @@ func (r *Replica) dial(p *peer) {
 	ctx, cancel := context.WithTimeout(r.ctx, dialTimeout)
 	defer cancel()
 	stream, err := r.host.Open(ctx, mesh.Key(p.device), addrs, gossipProtocol)
-	if err == nil {
-		p.keepOut(stream)
+	switch {
+	case err != nil:
+	case r.opens(p.device):
+		r.leaveStream(p, stream)
+	default:
+		stream.Reset()
 	}
 	if info, ok := r.connection(p.device); ok {
 		r.tell(connectionUp(info))
@@ -84,32 +91,33 @@ func (r *Replica) dial(p *peer) {
 	r.tell(down)
 }
 
-// keepOut leaves a stream that dial has opened for tendWire.
-func (p *peer) keepOut(stream mesh.Stream) {
+// leaveStream gives a stream to the goroutine that tends the peer's, if it was
+// opened by the smaller key. The other side's only made the connection.
+func (r *Replica) leaveStream(p *peer, stream mesh.Stream) {
 	p.mu.Lock()
-	old := p.out
-	p.out = stream
+	old := p.fresh
+	p.fresh = stream
+	if p.wire != nil {
+		p.wire.stream.Reset() // whoever opened it begins anew
+	}
 	p.mu.Unlock()
 	if old != nil {
 		old.Reset()
 	}
+	poke(p.arrived)
 }
 
-// serveWire takes the stream on which a peer sends its frames.
+// opens reports whether it is this device that opens streams to another.
+func (r *Replica) opens(device record.Key) bool { return r.Device().Compare(device) < 0 }
+
+// serveWire takes the stream for frames that a peer has opened.
 func (r *Replica) serveWire(stream mesh.Stream) {
 	p := r.peer(record.Key(stream.Peer()))
-	p.mu.Lock()
-	old := p.in
-	p.in = stream
-	if p.wire != nil {
-		p.wire.reset() // the peer begins anew, and so do we
+	if r.opens(p.device) {
+		stream.Reset() // it came to make the connection
+	} else {
+		r.leaveStream(p, stream)
 	}
-	arrived := p.arrived
-	p.mu.Unlock()
-	if old != nil {
-		old.Reset()
-	}
-	poke(arrived)
 	r.wakePeers()
 }
 
@@ -162,53 +170,53 @@ func (r *Replica) tendWire(p *peer) {
 	}
 	p.mu.Lock()
 	p.wired = false
-	for _, stream := range []mesh.Stream{p.out, p.in} {
-		if stream != nil {
-			stream.Reset()
-		}
+	if p.fresh != nil {
+		p.fresh.Reset()
 	}
-	p.out, p.in = nil, nil
+	p.fresh = nil
 	p.mu.Unlock()
 	if _, ok := r.connection(p.device); ok && r.ctx.Err() == nil {
 		r.wakePeers() // it came back meanwhile
 	}
 }
 
-var errNoWire = errors.New("anabranch: the peer has opened no stream for rumors")
-
-// runWire opens our stream, waits for the peer's, and moves frames until one
-// of the two ends.
+// runWire has a stream opened, or waits for the peer to open one, and moves
+// frames until it ends.
 func (r *Replica) runWire(p *peer) error {
-	out, err := r.openWire(p)
+	stream, err := r.awaitStream(p)
 	if err != nil {
 		return err
 	}
-	w := &wire{out: out, queue: make(chan []byte, wireQueue)}
-	defer out.Reset()
-	if w.in, err = r.awaitWire(p); err != nil {
-		return err
-	}
-	defer w.in.Reset()
-	stop := context.AfterFunc(r.ctx, w.reset)
+	defer stream.Reset()
+	stop := context.AfterFunc(r.ctx, stream.Reset)
 	defer stop()
-	if err := w.in.SetDeadline(time.Now().Add(dialTimeout)); err != nil {
+	if err := stream.SetDeadline(time.Now().Add(dialTimeout)); err != nil {
 		return err
 	}
-	limit, err := readWireHello(w.in)
+	hello := binary.BigEndian.AppendUint32([]byte{wireVersion}, uint32(r.options.FrameBytes))
+	if err := stream.WriteFrame(hello); err != nil {
+		return err
+	}
+	limit, err := readWireHello(stream)
 	if err != nil {
 		return err
 	}
-	if err := w.in.SetDeadline(time.Time{}); err != nil {
+	if err := stream.SetDeadline(time.Time{}); err != nil {
 		return err
 	}
 	limit = min(limit, r.options.FrameBytes)
-	p.mu.Lock()
-	if p.in != nil { // a newer one came
-		p.mu.Unlock()
-		return errNoWire
+	info, ok := r.connection(p.device)
+	if !ok {
+		return mesh.ErrConnLost
 	}
+	w := &wire{stream: stream, queue: make(chan []byte, wireQueue)}
+	p.mu.Lock()
 	p.wire = w
+	if p.fresh != nil { // a newer one came
+		stream.Reset()
+	}
 	p.mu.Unlock()
+	r.tell(connectionUp(info)) // it may not have been told yet
 	r.tell(engine.StreamUp{Peer: engine.Peer(p.device)})
 	quit, written := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -219,8 +227,8 @@ func (r *Replica) runWire(p *peer) error {
 				if len(frame) > limit {
 					continue // it would end the stream
 				}
-				if w.out.WriteFrame(frame) != nil {
-					w.reset()
+				if stream.WriteFrame(frame) != nil {
+					stream.Reset()
 					return
 				}
 			case <-quit:
@@ -230,7 +238,7 @@ func (r *Replica) runWire(p *peer) error {
 	}()
 	for {
 		var frame []byte
-		if frame, err = w.in.ReadFrame(); err != nil {
+		if frame, err = stream.ReadFrame(); err != nil {
 			break
 		}
 		r.tell(engine.Frame{Peer: engine.Peer(p.device), Bytes: frame})
@@ -238,51 +246,36 @@ func (r *Replica) runWire(p *peer) error {
 	p.mu.Lock()
 	p.wire = nil
 	p.mu.Unlock()
-	w.reset()
+	stream.Reset()
 	close(quit)
 	<-written
 	r.tell(engine.StreamDown{Peer: engine.Peer(p.device)})
 	return err
 }
 
-// openWire opens the stream on which we send.
-func (r *Replica) openWire(p *peer) (mesh.Stream, error) {
-	p.mu.Lock()
-	stream := p.out
-	p.out = nil
-	p.mu.Unlock()
-	if stream == nil {
-		ctx, cancel := context.WithTimeout(r.ctx, dialTimeout)
-		defer cancel()
-		var err error
-		if stream, err = r.host.Open(ctx, mesh.Key(p.device), nil, gossipProtocol); err != nil {
-			return nil, err
-		}
-	}
-	hello := binary.BigEndian.AppendUint32([]byte{wireVersion}, uint32(r.options.FrameBytes))
-	if err := stream.WriteFrame(hello); err != nil {
-		stream.Reset()
-		return nil, err
-	}
-	return stream, nil
-}
-
-// awaitWire waits for the stream on which the peer sends.
-func (r *Replica) awaitWire(p *peer) (mesh.Stream, error) {
-	timer := time.NewTimer(dialTimeout)
-	defer timer.Stop()
+// awaitStream opens the stream, or waits for the peer to open it for as long
+// as it is connected.
+func (r *Replica) awaitStream(p *peer) (mesh.Stream, error) {
 	for {
 		p.mu.Lock()
-		in := p.in
-		p.in = nil
+		stream := p.fresh
+		p.fresh = nil
 		p.mu.Unlock()
-		if in != nil {
-			return in, nil
+		if stream != nil {
+			return stream, nil
+		}
+		if r.opens(p.device) {
+			ctx, cancel := context.WithTimeout(r.ctx, dialTimeout)
+			defer cancel()
+			return r.host.Open(ctx, mesh.Key(p.device), nil, gossipProtocol)
+		}
+		changed := r.host.Changed()
+		if _, ok := r.connection(p.device); !ok {
+			return nil, mesh.ErrConnLost
 		}
 		select {
 		case <-p.arrived:
-		case <-timer.C:
-			return nil, errNoWire
+		case <-changed:
 		case <-r.ctx.Done():
 			return nil, r.ctx.Err()
 		}
