@@ -71,7 +71,7 @@ func (r *Replica) dial(p *peer) {
 	stream, err := r.host.Open(ctx, mesh.Key(p.device), addrs, gossipProtocol)
 	switch {
 	case err != nil:
-	case r.opens(p.device):
+	case r.opens(p.device) && !r.options.noGossip:
 		r.leaveStream(p, stream)
 	default:
 		stream.Reset()
@@ -123,7 +123,7 @@ func (r *Replica) serveWire(stream mesh.Stream) {
 
 // wires starts a goroutine for every connected member that lacks one.
 func (r *Replica) wires() {
-	if r.options.Manual {
+	if r.options.Manual || r.options.noGossip {
 		return
 	}
 	for _, info := range r.host.Peers() {
