@@ -129,6 +129,13 @@ func (d *Decoder) take(c Cell, at, t int) bool {
 	if t >= 0 && !slices.Contains(tail[:], uint8(t)) || t < 0 && !slices.Contains(d.steps, uint32(at)) {
 		return false
 	}
+	// An item that is there leaves none of its cells empty. One that only
+	// seems to be would be taken out and put back for ever.
+	for _, i := range d.steps {
+		if d.cells[i].zero() {
+			return false
+		}
+	}
 	for _, i := range d.steps {
 		c := d.cells[i].plus(f.word, -f.count)
 		d.cells[i] = c
@@ -218,5 +225,6 @@ func (d *Decoder) Left() int {
 	if d.empty() {
 		return 0
 	}
-	return max(1, itemsFor(len(d.cells), d.blank)-len(d.walks))
+	ours, theirs := d.Found()
+	return max(1, itemsFor(len(d.cells), d.blank)-len(ours)-len(theirs))
 }

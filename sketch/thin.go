@@ -151,6 +151,10 @@ func (d *ThinDecoder) take(at int, queue []uint32) ([]uint32, bool, error) {
 		if d.steps = w.until(at+1, d.steps[:0]); d.steps[len(d.steps)-1] != uint32(at) {
 			continue
 		}
+		w = begin(y)
+		if d.steps = w.until(len(d.cells), d.steps[:0]); slices.ContainsFunc(d.steps, func(i uint32) bool { return d.cells[i] == 0 }) {
+			continue // an item that is there leaves none of its cells empty
+		}
 		d.out[y] = true
 		w = begin(y)
 		d.remove(&w)

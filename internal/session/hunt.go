@@ -421,7 +421,11 @@ func (s *Session) decode() error {
 	left := h.decoder.Left()
 	ours, theirs := h.decoder.Found()
 	n := len(ours) + len(theirs) + left
-	to := sketch.CellsFor(n*21/20 + 4)
+	spare := n / 20
+	if n < 3000 { // the fewer, the worse they are known
+		spare = n / 8
+	}
+	to := sketch.CellsFor(n + spare + 4)
 	tail := !h.tailAsked && (left <= sketch.TailCells || n < 5000)
 	switch {
 	case tail && left <= leastTail:
