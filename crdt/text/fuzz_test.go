@@ -74,6 +74,13 @@ func FuzzDeltaHasOneEncoding(f *testing.F) {
 
 func FuzzApplyKeepsTheDocumentWhole(f *testing.F) {
 	seedDeltas(f)
+	seeds, err := Seeds("what a text begins with, and goes on with: a hundred bytes, so that there are two seeds of it, ö", 64)
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, b := range seeds {
+		f.Add(b)
+	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		d := scribble(t, rand.New(rand.NewPCG(9, 9)), 30)
 		d.Flush(0)
@@ -99,6 +106,34 @@ func FuzzApplyKeepsTheDocumentWhole(f *testing.F) {
 				}
 			}
 		}
+		roundTrip(t, d)
+	})
+}
+
+func FuzzStepsAreTakenUpWhole(f *testing.F) {
+	for n := range 10 {
+		f.Add(scribble(f, rand.New(rand.NewPCG(9, 9)), 5*n).Steps(5))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		d := scribble(t, rand.New(rand.NewPCG(9, 9)), 30)
+		d.Flush(0)
+		before := d.Steps(MaxSteps)
+		if d.SetSteps(b) != nil {
+			if !bytes.Equal(d.Steps(MaxSteps), before) {
+				t.Fatal("steps that were refused left a trace")
+			}
+			return
+		}
+		again := d.Steps(MaxSteps)
+		if err := d.SetSteps(again); err != nil || !bytes.Equal(d.Steps(MaxSteps), again) {
+			t.Fatalf("%x: %v", again, err)
+		}
+		for d.Undo() {
+		}
+		for d.Redo() {
+		}
+		d.Flush(0)
+		check(t, d)
 		roundTrip(t, d)
 	})
 }
