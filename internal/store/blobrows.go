@@ -12,7 +12,7 @@ import (
 // Rows of blobs; name is hash 32 and size 8. docs/store.md has them too.
 const (
 	tableBlob      = 'B' // name -> place 1, since 8: content that is whole on this disk
-	tableBlobHere  = 'H' // S name -> nothing: ... and that this space may give out
+	tableBlobHere  = 'H' // S name -> 1: ... and that this space may give out
 	tableBlobNamed = 'N' // S name n -> nothing: the members that name it
 	tableBlobValue = 'V' // name -> content that is small
 )

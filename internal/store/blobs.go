@@ -260,7 +260,7 @@ func (b *blobs) arrive(ctx context.Context, sp *Space, name blob.Name, value []b
 		} else {
 			fresh = false
 		}
-		c.tx.set(blobSpaceKey(tableBlobHere, sp.number, name), nil)
+		c.tx.set(blobSpaceKey(tableBlobHere, sp.number, name), []byte{1}) // not empty: looked up by value
 		return nil
 	})
 	if err == nil && fresh {
