@@ -44,7 +44,7 @@ func (s *Space) Append(ctx context.Context, path string, payload []byte) (*Recor
 	return s.one(ctx, Write{Op: OpAppend, Path: path, Payload: payload})
 }
 
-// Delete makes the document or text at a path read as absent, whoever wrote it.
+// Delete makes the document at a path, of whatever type, read as absent, whoever wrote it.
 // ErrNotFound if it is absent already and nothing is in conflict there. What this device wrote there is
 // swept later and then leaves no more than a bit; see Options.SweepDelay.
 func (s *Space) Delete(ctx context.Context, path string) (*Record, error) {
@@ -165,7 +165,7 @@ func (s *Space) deletable(ctx context.Context, path string, before []Write) erro
 	if err != nil {
 		return fmt.Errorf("anabranch: delete %q: %w", path, err)
 	}
-	if is, err := readsAsText(view, path); is || err != nil {
+	if is, err := readsAsDelta(view, path); is || err != nil {
 		return err
 	}
 	if reading.Absent && len(reading.Conflicts) == 0 {

@@ -124,27 +124,6 @@ func (c Context) Meets(other Context) bool {
 	return false
 }
 
-// remove takes one dot out of the set.
-func (c *Context) remove(d Dot) {
-	spans := c.lanes[d.Lane]
-	i, _ := slices.BinarySearchFunc(spans, d.Number, func(s Span, n uint32) int { return cmp.Compare(s.Last, n) })
-	if i == len(spans) || d.Number < spans[i].First {
-		return
-	}
-	var rest []Span
-	if s := spans[i]; s.First < d.Number {
-		rest = append(rest, Span{s.First, d.Number - 1})
-	}
-	if s := spans[i]; s.Last > d.Number {
-		rest = append(rest, Span{d.Number + 1, s.Last})
-	}
-	if spans = slices.Replace(spans, i, i+1, rest...); len(spans) == 0 {
-		delete(c.lanes, d.Lane)
-		return
-	}
-	c.lanes[d.Lane] = spans
-}
-
 // without is the dots of the set that are not in another.
 func (c Context) without(other Context) Context {
 	var out Context

@@ -99,6 +99,7 @@ so that "in sync" is something proven and never assumed.
 	}
 	group(groupStart, runsHere(newDemo(a)), newSpace(a), newJoin(a), newLeave(a), runsHere(newUp(a)))
 	group(groupRecords, newPut(a), newAppend(a), newGet(a), newList(a), newRm(a), newConflicts(a), newHistory(a), newText(a), newWhy(a), newWatch(a))
+	group(groupRecords, newMap(a), newSet(a), newCounter(a), newFlag(a), newLog(a), newRegister(a))
 	group(groupMembers, newInvite(a), newMembers(a), newRevoke(a), newDevice(a), newForget(a))
 	group(groupRecords, newBlob(a), newImport(a), newExport(a), newDump(a), newLoad(a))
 	group(groupReplica, newSync(a), newWait(a), newStatus(a), newDoctor(a), newVerify(a), newProve(a), runsHere(newPaths(a)), newPassphrase(a))

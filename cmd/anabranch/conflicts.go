@@ -87,7 +87,10 @@ func newHistory(a *app) *cobra.Command {
 		Short: "List the versions of the document at a path, newest first",
 		Long: `Lists every version of the document at a path that is still held, newest
 first: the current one, those in conflict with it, and those that were
-replaced. What a device has overwritten itself is swept away after a while.`,
+replaced. What a device has overwritten itself is swept away after a while.
+
+Of a map, set, counter, flag, log or register, lists who changed what; changes
+that their author has folded into one are one line.`,
 		Args: takes(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			path, err := checkedPath(args[0])
@@ -99,7 +102,16 @@ replaced. What a device has overwritten itself is swept away after a while.`,
 				if err != nil {
 					return err
 				}
-				if len(versions) == 0 {
+				events, err := s.DocumentHistory(cmd.Context(), path)
+				if err != nil {
+					return err
+				}
+				for _, e := range events {
+					if err := a.documentPast(e); err != nil {
+						return err
+					}
+				}
+				if len(versions)+len(events) == 0 {
 					return fmt.Errorf("%w: no version of a document at %q", anabranch.ErrNotFound, path)
 				}
 				for _, v := range versions {

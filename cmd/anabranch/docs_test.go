@@ -14,7 +14,7 @@ import (
 // runs it: a line after "$ " is a command, what follows is all that it
 // prints. An up runs until the next "^C". IDs, times and the like may differ.
 func TestDocsRunAsTheyStand(t *testing.T) {
-	for _, page := range []string{"tutorial.md", "howto-revoke.md", "howto-backup.md", "howto-lost-device.md"} {
+	for _, page := range []string{"tutorial.md", "tutorial-agents.md", "howto-revoke.md", "howto-backup.md", "howto-lost-device.md"} {
 		text, err := os.ReadFile(filepath.Join("..", "..", "docs", page))
 		if err != nil {
 			t.Fatal(err)

@@ -64,6 +64,9 @@ fetched meanwhile, if an up is running.`,
 					if is {
 						return a.textPrinted(cmd.Context(), s.Text(args[0]), raw)
 					}
+					if is, err = a.isValue(cmd.Context(), s, args[0], raw); is || err != nil {
+						return err
+					}
 				}
 				doc, err := ask(s)
 				if err != nil {

@@ -17,47 +17,49 @@ import (
 
 // schemas are all objects that --json prints, by their names.
 var schemas = map[string]any{
-	"anabranch.blob/1":         blobJSON{},
-	"anabranch.blob-rule/1":    blobRuleJSON{},
-	"anabranch.blob-gc/1":      blobGCJSON{},
-	"anabranch.backup/1":       backupJSON{},
-	"anabranch.change/1":       changeJSON{},
-	"anabranch.check/1":        checkJSON{},
-	"anabranch.conflict/1":     conflictJSON{},
-	"anabranch.demo/1":         demoResult{},
-	"anabranch.device/1":       deviceJSON{},
-	"anabranch.doctor/1":       doctorJSON{},
-	"anabranch.event/1":        event{},
-	"anabranch.export/1":       exportJSON{},
-	"anabranch.figure/1":       figureJSON{},
-	"anabranch.finding/1":      findingJSON{},
-	"anabranch.import/1":       importJSON{},
-	"anabranch.invite/1":       inviteJSON{},
-	"anabranch.join/1":         joinJSON{},
-	"anabranch.leave/1":        leaveJSON{},
-	"anabranch.load/1":         loadJSON{},
-	"anabranch.member/1":       memberJSON{},
-	"anabranch.passphrase/1":   passphraseJSON{},
-	"anabranch.paths/1":        pathsJSON{},
-	"anabranch.proof/1":        proofJSON{},
-	"anabranch.proven/1":       provenJSON{},
-	"anabranch.record/1":       recordJSON{},
-	"anabranch.removal/1":      removalJSON{},
-	"anabranch.restore/1":      backupJSON{},
-	"anabranch.revocation/1":   revocationJSON{},
-	"anabranch.simulation/1":   simulationJSON{},
-	"anabranch.space/1":        spaceJSON{},
-	"anabranch.status/1":       statusJSON{},
-	"anabranch.sync/1":         syncJSON{},
-	"anabranch.sync-summary/1": syncSummaryJSON{},
-	"anabranch.text/1":         textJSON{},
-	"anabranch.text-event/1":   textEventJSON{},
-	"anabranch.text-patch/1":   textPatchJSON{},
-	"anabranch.verify/1":       verifyJSON{},
-	"anabranch.version/1":      versionJSON{},
-	"anabranch.wait/1":         waitJSON{},
-	"anabranch.why/1":          whyJSON{},
-	"anabranch.dump/1":         struct{ Schema, Space, Genesis string }{},
+	"anabranch.blob/1":           blobJSON{},
+	"anabranch.blob-rule/1":      blobRuleJSON{},
+	"anabranch.blob-gc/1":        blobGCJSON{},
+	"anabranch.backup/1":         backupJSON{},
+	"anabranch.change/1":         changeJSON{},
+	"anabranch.check/1":          checkJSON{},
+	"anabranch.conflict/1":       conflictJSON{},
+	"anabranch.demo/1":           demoResult{},
+	"anabranch.device/1":         deviceJSON{},
+	"anabranch.document-event/1": documentEventJSON{},
+	"anabranch.doctor/1":         doctorJSON{},
+	"anabranch.event/1":          event{},
+	"anabranch.export/1":         exportJSON{},
+	"anabranch.figure/1":         figureJSON{},
+	"anabranch.finding/1":        findingJSON{},
+	"anabranch.import/1":         importJSON{},
+	"anabranch.invite/1":         inviteJSON{},
+	"anabranch.join/1":           joinJSON{},
+	"anabranch.leave/1":          leaveJSON{},
+	"anabranch.load/1":           loadJSON{},
+	"anabranch.member/1":         memberJSON{},
+	"anabranch.passphrase/1":     passphraseJSON{},
+	"anabranch.paths/1":          pathsJSON{},
+	"anabranch.proof/1":          proofJSON{},
+	"anabranch.proven/1":         provenJSON{},
+	"anabranch.record/1":         recordJSON{},
+	"anabranch.removal/1":        removalJSON{},
+	"anabranch.restore/1":        backupJSON{},
+	"anabranch.revocation/1":     revocationJSON{},
+	"anabranch.simulation/1":     simulationJSON{},
+	"anabranch.space/1":          spaceJSON{},
+	"anabranch.status/1":         statusJSON{},
+	"anabranch.sync/1":           syncJSON{},
+	"anabranch.sync-summary/1":   syncSummaryJSON{},
+	"anabranch.text/1":           textJSON{},
+	"anabranch.text-event/1":     textEventJSON{},
+	"anabranch.text-patch/1":     textPatchJSON{},
+	"anabranch.value/1":          valueJSON{},
+	"anabranch.verify/1":         verifyJSON{},
+	"anabranch.version/1":        versionJSON{},
+	"anabranch.wait/1":           waitJSON{},
+	"anabranch.why/1":            whyJSON{},
+	"anabranch.dump/1":           struct{ Schema, Space, Genesis string }{},
 	"anabranch.dump-end/1": struct {
 		Schema  string
 		Records uint64
@@ -86,6 +88,8 @@ func schemaOf(t reflect.Type) *schema {
 		s := schemaOf(t.Elem())
 		s.Type = []string{s.Type.(string), "null"}
 		return s
+	case reflect.Interface:
+		return &schema{} // any JSON
 	case reflect.String:
 		return &schema{Type: "string"}
 	case reflect.Bool:
@@ -226,6 +230,9 @@ func (s *schema) valid(v any, at string) error {
 			return fmt.Errorf("%s is %v, not %s", at, v, s.Const)
 		}
 		return nil
+	}
+	if s.Type == nil {
+		return nil // any JSON
 	}
 	var is string
 	switch v := v.(type) {
