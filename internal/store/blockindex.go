@@ -74,15 +74,18 @@ func readBlock(rows scanner, space uint32, p *spot, about int, enough func(n int
 // items are those of a block, at least up to where enough says so. In a space
 // that fits into memory all of a block is read, and kept.
 func (x *blockIndex) items(p *spot, keep bool, about int, enough func(n int, x *reconcile.Item) bool) ([]reconcile.Item, error) {
-	if items := x.blocks.warm.get(p.content); items != nil {
+	if items := x.blocks.warm.read(p.content); items != nil {
 		return items, nil
 	}
 	if keep = keep && (enough == nil || x.n <= x.blocks.warm.most); keep {
-		about, enough = p.count, nil
+		enough = nil
+	}
+	if enough == nil {
+		about = p.count
 	}
 	items, err := readBlock(x.rows, x.space, p, about, enough)
 	if err == nil && keep {
-		x.blocks.warm.put(p.content, items)
+		x.blocks.warm.keep(p.content, items)
 	}
 	return items, err
 }
@@ -107,8 +110,13 @@ func (x *blockIndex) upTo(i int) (spot, []reconcile.Item, error) {
 	if i >= p.at && i < p.at+len(items) {
 		return p, items, nil
 	}
+	seen := p.content
 	p = x.blocks.position(i)
-	items, err := x.items(&p, true, i-p.at+1+beyond, func(n int, _ *reconcile.Item) bool { return n > i-p.at })
+	enough := func(n int, _ *reconcile.Item) bool { return n > i-p.at }
+	if len(items) > 0 && p.content == seen {
+		enough = nil // the second question about it: there will be more
+	}
+	items, err := x.items(&p, enough != nil, i-p.at+1+beyond, enough)
 	if err == nil {
 		x.remember(p, items)
 	}
@@ -137,11 +145,16 @@ func (x *blockIndex) LowerBound(b reconcile.Bound) (int, error) {
 	if len(items) > 0 && items[0].Compare(at) <= 0 && items[len(items)-1].Compare(at) >= 0 {
 		return p.at + lowerBound(items, at), nil
 	}
+	seen := p.content
 	p = x.blocks.search(at)
 	if p.count == 0 || at.Compare(p.lo) <= 0 {
 		return p.at, nil
 	}
-	items, err := x.items(&p, true, p.count, func(_ int, x *reconcile.Item) bool { return x.Compare(at) >= 0 })
+	enough := func(_ int, x *reconcile.Item) bool { return x.Compare(at) >= 0 }
+	if len(items) > 0 && p.content == seen {
+		enough = nil
+	}
+	items, err := x.items(&p, enough != nil, p.count, enough)
 	if err != nil {
 		return 0, err
 	}

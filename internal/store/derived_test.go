@@ -126,7 +126,7 @@ func TestDerivedValuesAreThoseOfTheSet(t *testing.T) {
 		rng := rand.New(rand.NewPCG(seed, 5))
 		o := tiny(Options{CacheBytes: 1 + rng.Int64N(40_000)})
 		o.cut += rng.IntN(40)
-		s := &Store{options: o, warm: newWarm(o.CacheBytes / warmPart)}
+		s := &Store{options: o, warm: newWarm(o.CacheBytes)}
 		engine := rowsOfItems{newMemory()}
 		st := new(state)
 		st.blank(s)

@@ -101,7 +101,7 @@ func open(dir string, e engine, o Options) (*Store, error) {
 		built:    make(map[record.SpaceID]*Space),
 		unusable: make(map[record.SpaceID]error),
 		views:    make(map[*sharedView]struct{}),
-		warm:     newWarm(o.CacheBytes / warmPart),
+		warm:     newWarm(o.CacheBytes),
 	}
 	s.name(s.stranger[:])
 	s.tasksCtx, s.endTasks = context.WithCancel(context.Background())
