@@ -156,6 +156,10 @@ func (r ourResponder) respond(m message) (message, error) {
 	return message{raw: answer}, err
 }
 
+// peers are the other implementations. An engine for one more, in a file of
+// its own, has itself appended here by init.
+var peers = []engine{nostrlib, goNostr}
+
 // nostrlib is fiatjaf.com/nostr.
 var nostrlib = engine{
 	name:    "fiatjaf.com/nostr",

@@ -46,7 +46,7 @@ func draw(rng *rand.Rand, prefixes bool) (mine, theirs []reconcile.Item, want re
 // TestInterop talks to the other implementations in both roles, with and
 // without frame limits, with every way of splitting and both backends.
 func TestInterop(t *testing.T) {
-	for _, peer := range []engine{nostrlib, goNostr} {
+	for _, peer := range peers {
 		for _, first := range []bool{true, false} {
 			role := "we respond"
 			if first {

@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"time"
 
 	"anabranch/reconcile"
@@ -22,12 +23,12 @@ import (
 func main() {
 	n := flag.Int("n", 1_000_000, "items")
 	reps := flag.Int("reps", 7, "runs of each work; slow ones get fewer")
-	peers := flag.Bool("peers", true, "run the other implementations too")
+	others := flag.Bool("peers", true, "run the other implementations too")
 	slow := flag.Bool("slow", false, "run also what takes a peer more than a minute")
 	out := flag.String("out", "", "folder for the table and the chart; none: print the table")
 	note := flag.String("note", "", "a remark for the report, on the machine say")
 	flag.Parse()
-	if err := run(*n, *reps, *peers, *slow, *out, *note); err != nil {
+	if err := run(*n, *reps, *others, *slow, *out, *note); err != nil {
 		fmt.Fprintln(os.Stderr, "bench: error:", err)
 		os.Exit(1)
 	}
@@ -43,7 +44,7 @@ type column struct {
 	memory float64 // bytes per item
 }
 
-func run(n, reps int, peers, slow bool, out, note string) error {
+func run(n, reps int, others, slow bool, out, note string) error {
 	u := newUniverse(n)
 	var deal deal
 	engines := []engine{
@@ -54,8 +55,8 @@ func run(n, reps int, peers, slow bool, out, note string) error {
 		ours("live", true, reconcile.Reference),
 		ours("live, balanced", true, reconcile.Balanced),
 	}
-	if peers {
-		engines = append(engines, nostrlib, goNostr)
+	if others {
+		engines = append(engines, peers...)
 	}
 	columns := make([]column, len(engines))
 	for k, e := range engines {
@@ -91,7 +92,7 @@ func run(n, reps int, peers, slow bool, out, note string) error {
 	// Engines that split like the reference must have sent the same.
 	for i, w := range works {
 		for _, c := range columns {
-			same := c.name == "live" || c.name == nostrlib.name || c.name == goNostr.name
+			same := c.name == "live" || slices.ContainsFunc(peers, func(e engine) bool { return e.name == c.name })
 			if same && c.times[i] > 0 && (c.wire[i] != columns[0].wire[i] || c.rounds[i] != columns[0].rounds[i]) {
 				return fmt.Errorf("%s: %s sent %d bytes in %d rounds, ours %d in %d", w.name, c.name, c.wire[i], c.rounds[i], columns[0].wire[i], columns[0].rounds[i])
 			}
