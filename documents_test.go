@@ -148,7 +148,7 @@ func TestAnUpdateIsAllOrNothing(t *testing.T) {
 // live counts the live deltas at a path, and their bytes.
 func (w *world) live(s *Space, path string) (n, bytes int) {
 	w.t.Helper()
-	for v, err := range s.List(w.ctx, Query{Prefix: path, Kinds: []record.Kind{record.Delta}}) {
+	for v, err := range s.List(w.ctx, Query{Prefix: path, Kinds: []record.Kind{record.Delta}, Versions: true}) {
 		if err != nil {
 			w.t.Fatal(err)
 		}
@@ -241,5 +241,38 @@ func TestAReplicaComesBackAfterAYear(t *testing.T) {
 			t.Errorf("%s has %d records", path, n)
 		}
 		t.Logf("%s: %d records, %d bytes", path, n, bytes)
+	}
+}
+
+// What must survive when records leave the set, or a store is not the newest
+// copy: a join cannot take back, and a number must not be used twice.
+func TestWhatMustSurviveInASpace(t *testing.T) {
+	w := newWorld(t)
+	a, _ := w.create(w.open("a"))
+	rb := w.open("b")
+	b := w.join(a, rb, InviteOptions{})
+	w.ok(a.Set("/s").Add(w.ctx, "mine", "too"))
+	w.sync(a, b)
+	w.ok(b.Set("/s").Remove(w.ctx, "mine", "too"), b.Set("/s").Add(w.ctx, "vandal"))
+	w.sync(a, b)
+	w.says("/s", `["vandal"]`, a, b)
+	if _, err := a.Revoke(w.ctx, rb.Device(), RevokeOptions{Nothing: true}); err != nil {
+		t.Fatal(err)
+	}
+	w.says("/s", `["mine","too"]`, a)
+
+	// Without its lease a store opens a fresh lane: what it writes is new.
+	ra := a.replica
+	w.ok(ra.Close())
+	again := w.open("a", func(o *Options) { o.LeaseDir = t.TempDir() }).Spaces()[0]
+	w.ok(again.Set("/s").Add(w.ctx, "after"), again.Set("/s").Remove(w.ctx, "mine"))
+	w.says("/s", `["after","too"]`, again)
+	lanes := map[uint64]bool{}
+	for v, err := range again.List(w.ctx, Query{Prefix: "/s", Kinds: []record.Kind{record.Delta}, Versions: true}) {
+		w.ok(err)
+		lanes[v.Lane] = true
+	}
+	if len(lanes) != 2 {
+		t.Errorf("written in %d lanes, want 2", len(lanes))
 	}
 }
