@@ -81,6 +81,14 @@ func TestDocumentsChangedApartMerge(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	shown := 0
+	for _, err := range a.List(w.ctx, Query{Prefix: "/m"}) {
+		w.ok(err)
+		shown++
+	}
+	if shown != 1 {
+		t.Errorf("a map is listed %d times", shown)
+	}
 	if is, err := a.IsText(w.ctx, "/m"); is || err != nil {
 		t.Errorf("a map reads as a text: %v", err)
 	}

@@ -196,23 +196,24 @@ func (s *Space) List(ctx context.Context, q Query) iter.Seq2[*Record, error] {
 }
 
 // present reports whether reading shows a live record: a document only if
-// it is the one that its path reads as, and of a text the newest delta.
+// it is the one that its path reads as, and of a text or another mergeable
+// document the newest delta.
 func present(view *store.Snapshot, v *Record, now uint64) (bool, error) {
-	text := false
+	delta := false
 	if v.Kind == record.Doc || v.Kind == record.Delta {
 		var err error
-		if text, err = readsAsText(view, v.Path); err != nil {
+		if delta, err = readsAsDelta(view, v.Path); err != nil {
 			return false, err
 		}
 	}
 	if v.Kind == record.Delta {
 		newest, err := view.Newest(v.Path, record.Delta)
-		return text && v.Time == newest, named(err)
+		return delta && v.Time == newest, named(err)
 	}
 	if v.Kind != record.Doc {
 		return v.Expires == 0 || v.Expires > now, nil
 	}
-	if text || v.Deleted || v.Expires != 0 && v.Expires <= now {
+	if delta || v.Deleted || v.Expires != 0 && v.Expires <= now {
 		return false, nil
 	}
 	reading, err := view.Resolve(v.Path, now)
