@@ -106,7 +106,11 @@ func TestASetOfManyAddsAndRemovesStaysSmall(t *testing.T) {
 			values[k] = values[len(values)-1]
 			values = values[:len(values)-1]
 		}
-		for _, d := range []*State{must(t)(s.Add(w, in)), must(t)(s.Discard(w, out))} {
+		for _, change := range []func() (*State, error){
+			func() (*State, error) { return s.Add(w, in) },
+			func() (*State, error) { return s.Discard(w, out) },
+		} {
+			d := must(t)(change())
 			plain += len(enc(d))
 			s.Join(d)
 			folds[a].Join(d)
