@@ -462,9 +462,9 @@ func TestAKilledSyncSendsOnlyWhatIsLeft(t *testing.T) {
 	p[0].do("create")
 	p[1].do("join %s", p[0].do("invite"))
 	p[1].report(p[0].device)
-	each := 2000
+	each, rounds := 2000, 1
 	if *kills > 3 {
-		each = 20000
+		each, rounds = 20000, *kills
 	}
 	p[0].do("write /first %d", each)
 	began := time.Now()
@@ -472,7 +472,7 @@ func TestAKilledSyncSendsOnlyWhatIsLeft(t *testing.T) {
 	whole := time.Since(began) // so long a session takes that nobody kills
 	rng := rand.New(rand.NewPCG(2, uint64(time.Now().UnixNano())))
 	cut := 0
-	for round := range *kills {
+	for round := range rounds {
 		p[0].do("write /bulk%d %d", round, each)
 		all := held(t, p[0])
 		victim := 1
@@ -500,7 +500,7 @@ func TestAKilledSyncSendsOnlyWhatIsLeft(t *testing.T) {
 		}
 		t.Logf("round %d: %d of %d were there after the kill, %d came then, in %d bytes", round, had, all, came, report.BytesIn+report.BytesOut)
 	}
-	t.Logf("%d of %d kills cut a session in the middle", cut, *kills)
+	t.Logf("%d of %d kills cut a session in the middle", cut, rounds)
 }
 
 // held is how many records are under a process's root.
