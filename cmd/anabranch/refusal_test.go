@@ -130,7 +130,7 @@ func TestAFullDiskIsNamedAndLosesNothing(t *testing.T) {
 		t.Skip("builds the program and mounts file systems: run it with -mounts")
 	}
 	code, out := inOwnMounts(t, `
-		mkdir home && mount -t tmpfs -o size=76m none home || exit 77
+		mkdir home && mount -t tmpfs -o size=110m none home || exit 77
 		"$1" --home home space create notes || exit
 		head -c 60000 /dev/urandom > value
 		mkdir many
@@ -140,7 +140,7 @@ func TestAFullDiskIsNamedAndLosesNothing(t *testing.T) {
 		"$1" --home home import many; echo "exit $?"
 		echo "acknowledged $n, listed $("$1" --home home list /n | wc -l)"
 		"$1" --home home get /n/0 | cmp - value && "$1" --home home verify
-		mount -o remount,size=144m home
+		mount -o remount,size=190m home
 		"$1" --home home put /more < value`)
 	var acked, listed int
 	for line := range strings.Lines(out) {

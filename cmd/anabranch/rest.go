@@ -16,6 +16,7 @@ import (
 const (
 	restLook   = 10 * time.Second // between looks
 	restAllocs = 4 << 20          // bytes allocated between two looks: work
+	restAgain  = 16               // looks at rest after which nothing more is given back: after 1, 2, 4 … of them it is
 	restGC     = 25               // GOGC at rest: garbage may be a quarter of what is in use
 	workMemory = 330 << 20        // bytes from which on garbage is collected more often: a first load must fit beside other programs
 )
@@ -30,7 +31,7 @@ func giveBackMemory(ctx context.Context) {
 	defer tick.Stop()
 	allocated := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
 	var before uint64
-	atRest := false
+	atRest, looks := false, 0
 	for {
 		select {
 		case <-ctx.Done():
@@ -46,7 +47,12 @@ func giveBackMemory(ctx context.Context) {
 		case !works && !atRest:
 			debug.SetGCPercent(restGC)
 			debug.FreeOSMemory()
-			atRest = true
+			atRest, looks = true, 0
+		case !works:
+			// What the last piece of work has left is let go of by and by.
+			if looks++; looks <= restAgain && looks&(looks-1) == 0 {
+				debug.FreeOSMemory()
+			}
 		}
 		before = now
 	}
