@@ -111,6 +111,9 @@ type due struct {
 
 // agreedWith asks for an exchange after a session that ended with equal roots.
 func (r *Replica) agreedWith(s *Space, device record.Key) {
+	if r.options.Manual {
+		return // what is exchanged then, Sync does at once
+	}
 	select {
 	case r.exchanges <- due{s, device}:
 	default: // many wait: it comes with the next session
