@@ -200,7 +200,9 @@ func (r *reader) ask() *ask {
 			a.cursor = new(Cursor)
 			p.copy(a.cursor[:])
 		case partWithout:
-			a.without = p.byte()
+			if a.without = p.byte(); p.err == nil && a.without == 0 {
+				p.fail("no method left out, and said so")
+			}
 		default:
 			p.b = nil
 		}
