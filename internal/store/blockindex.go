@@ -36,6 +36,8 @@ const beyond = 4
 
 // readBlock reads the items of a block from its rows, all of them, or those
 // before enough says that there are enough, and some more: about so many.
+// All of them must have the sum that is known; the row after them is not
+// looked for, as of an old snapshot any number of younger ones may come first.
 func readBlock(rows scanner, space uint32, p *spot, about int, enough func(n int, x *reconcile.Item) bool) ([]reconcile.Item, error) {
 	s := span{timeKey(tableTime, space, p.lo.Time, p.lo.ID), nil}
 	if s.hi = successor(tableKey(tableTime, space, 0)); !p.open {
@@ -46,11 +48,10 @@ func readBlock(rows scanner, space uint32, p *spot, about int, enough func(n int
 		if len(key) != 45 || len(value) != 8 {
 			return damagedRow(key, "layout")
 		}
-		if len(items) == p.count {
-			return damagedRow(key, "one more row than the %d that are counted from %x on", p.count, s.lo[1:])
-		}
 		items = append(items, reconcile.Item{Time: beU64(key[5:]), ID: reconcile.ID(key[13:])})
 		switch {
+		case len(items) == p.count:
+			return errEnough
 		case enough == nil:
 		case more < 0 && enough(len(items), &items[len(items)-1]):
 			more = beyond
@@ -63,29 +64,63 @@ func readBlock(rows scanner, space uint32, p *spot, about int, enough func(n int
 		return nil
 	})
 	switch {
-	case errors.Is(err, errEnough):
-		err = nil
-	case err == nil && len(items) != p.count:
-		err = damagedRow(s.lo, "%d rows from here on, %d are counted", len(items), p.count)
+	case err != nil && !errors.Is(err, errEnough):
+		return nil, err
+	case len(items) < p.count && err == nil:
+		return nil, damagedRow(s.lo, "%d rows from here on, %d are counted", len(items), p.count)
+	case len(items) == p.count && sumOf(items) != p.sum:
+		return nil, damagedRow(s.lo, "the %d rows from here on are others than those that are counted", len(items))
 	}
-	return items, err
+	return items, nil
 }
 
-// items are those of a block, at least up to where enough says so. In a space
-// that fits into memory all of a block is read, and kept.
-func (x *blockIndex) items(p *spot, keep bool, about int, enough func(n int, x *reconcile.Item) bool) ([]reconcile.Item, error) {
+func sumOf(items []reconcile.Item) (sum reconcile.Sum) {
+	for i := range items {
+		sum.Add(&items[i].ID)
+	}
+	return sum
+}
+
+// items are all those of a block, from memory or from the rows.
+func (x *blockIndex) items(p *spot, keep bool) ([]reconcile.Item, error) {
+	return x.some(p, keep, p.count, nil)
+}
+
+// some is items, at least up to where enough says so.
+func (x *blockIndex) some(p *spot, keep bool, about int, enough func(n int, x *reconcile.Item) bool) ([]reconcile.Item, error) {
 	if items := x.blocks.warm.read(p.content); items != nil {
 		return items, nil
-	}
-	if keep = keep && (enough == nil || x.n <= x.blocks.warm.most); keep {
-		enough = nil
-	}
-	if enough == nil {
-		about = p.count
 	}
 	items, err := readBlock(x.rows, x.space, p, about, enough)
 	if err == nil && keep {
 		x.blocks.warm.keep(p.content, items)
+	}
+	return items, err
+}
+
+// answer are the items of a block that hold the answer to one question, about
+// so many as enough says. In a space that fits into memory all of the block is
+// read, and kept. Otherwise it is all read when somebody asks again: there
+// will be more questions.
+//
+// What the caller remembers of the block is all that is needed when it is the
+// whole: the rows of an old snapshot lie among those that came since, so that
+// reading them again may cost any number of rows.
+func (x *blockIndex) answer(p *spot, about int, enough func(n int, x *reconcile.Item) bool) (items []reconcile.Item, err error) {
+	last, have := x.remembered()
+	again := len(have) > 0 && last.content == p.content
+	switch {
+	case again && len(have) == p.count:
+		return have, nil
+	case x.n <= x.blocks.warm.most:
+		items, err = x.items(p, true)
+	case again:
+		items, err = x.items(p, false)
+	default:
+		items, err = x.some(p, false, about, enough)
+	}
+	if err == nil {
+		x.remember(*p, items)
 	}
 	return items, err
 }
@@ -110,16 +145,8 @@ func (x *blockIndex) upTo(i int) (spot, []reconcile.Item, error) {
 	if i >= p.at && i < p.at+len(items) {
 		return p, items, nil
 	}
-	seen := p.content
 	p = x.blocks.position(i)
-	enough := func(n int, _ *reconcile.Item) bool { return n > i-p.at }
-	if len(items) > 0 && p.content == seen {
-		enough = nil // the second question about it: there will be more
-	}
-	items, err := x.items(&p, enough != nil, i-p.at+1+beyond, enough)
-	if err == nil {
-		x.remember(p, items)
-	}
+	items, err := x.answer(&p, i-p.at+1+beyond, func(n int, _ *reconcile.Item) bool { return n > i-p.at })
 	return p, items, err
 }
 
@@ -145,20 +172,14 @@ func (x *blockIndex) LowerBound(b reconcile.Bound) (int, error) {
 	if len(items) > 0 && items[0].Compare(at) <= 0 && items[len(items)-1].Compare(at) >= 0 {
 		return p.at + lowerBound(items, at), nil
 	}
-	seen := p.content
 	p = x.blocks.search(at)
 	if p.count == 0 || at.Compare(p.lo) <= 0 {
 		return p.at, nil
 	}
-	enough := func(_ int, x *reconcile.Item) bool { return x.Compare(at) >= 0 }
-	if len(items) > 0 && p.content == seen {
-		enough = nil
-	}
-	items, err := x.items(&p, enough != nil, p.count, enough)
+	items, err := x.answer(&p, p.count, func(_ int, x *reconcile.Item) bool { return x.Compare(at) >= 0 })
 	if err != nil {
 		return 0, err
 	}
-	x.remember(p, items)
 	return p.at + lowerBound(items, at), nil
 }
 
@@ -216,7 +237,7 @@ func (x *blockIndex) Items(begin, end int) iter.Seq2[reconcile.Item, error] {
 		keep := end-begin <= keepItems
 		for i := begin; i < end; {
 			p := x.blocks.position(i)
-			items, err := x.items(&p, keep, p.count, nil)
+			items, err := x.items(&p, keep)
 			if err != nil {
 				yield(reconcile.Item{}, err)
 				return
