@@ -1,6 +1,7 @@
 package anabranch
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"slices"
@@ -79,13 +80,16 @@ func (s *Space) judge(rumors []engine.Judge, verdicts []gossip.Verdict) {
 	}
 	var batch [][]byte
 	var places []int
+	same := func(j engine.Judge) bool {
+		v, err := view.Get(record.ID(j.ID))
+		return err == nil && bytes.Equal(v.Bytes, j.Bytes)
+	}
 	for i, j := range rumors {
 		switch {
-		case here(j.ID):
+		case j.Bytes == nil && here(j.ID):
+			verdicts[i] = gossip.Accepted
+		case j.Bytes != nil && here(j.ID) && same(j): // other bytes are verified, as those of anybody
 			verdicts[i] = gossip.Known
-			if j.Bytes == nil {
-				verdicts[i] = gossip.Accepted
-			}
 		case j.Bytes != nil:
 			batch = append(batch, j.Bytes)
 			places = append(places, i)

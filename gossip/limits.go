@@ -34,6 +34,7 @@ const (
 	maxOpen      = 256        // rumors delivered and not yet judged, by sender
 	maxHeld      = 256        // undecided rumors, by sender
 	maxHeldBytes = 1 << 20    // and their bytes
+	maxLately    = 1024       // contents that came by other means lately
 	maxHot       = 4096       // rumors being mongered
 	maxShunned   = 256        // peers kept out after a charge
 	mostPatience = 3          // times GraftAfter, at most, that the tree is waited for
@@ -49,7 +50,8 @@ const (
 	askWait       = 5 * time.Second  // a neighbor request without answer is declined
 	shunTime      = 10 * time.Minute
 	holdTime      = 2 * time.Minute
-	lastGraftWait = time.Second // after the last announcer was asked
+	latelyTime    = 10 * time.Second // that a rumor of what has come is still forwarded
+	lastGraftWait = time.Second      // after the last announcer was asked
 	graftMemory   = time.Second
 	graftPause    = 250 * time.Millisecond // where a link's rate is used up
 	fetchWait     = 2 * time.Second

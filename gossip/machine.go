@@ -1,6 +1,7 @@
 package gossip
 
 import (
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -18,6 +19,7 @@ type Machine struct {
 	stats   Stats
 
 	seen     memory
+	lately   map[ID]time.Duration // came by other means then, and not as a rumor yet
 	cache    cache
 	open     map[ID]*candidate // delivered or held, not judged for good
 	held     fifo[waiting]     // undecided ones, by age; some are judged meanwhile
@@ -167,6 +169,7 @@ func (m *Machine) keepHouse() {
 		delete(m.hotByID, h.id)
 		return true
 	})
+	maps.DeleteFunc(m.lately, func(_ ID, at time.Duration) bool { return at+latelyTime <= m.now })
 	for len(m.shunned) > 0 && m.shunned[0].until <= m.now {
 		m.shunned = m.shunned[1:]
 	}

@@ -321,8 +321,47 @@ func TestWhatWasLearnedIsNotFetched(t *testing.T) {
 	if outs := m.Step(time.Second, gossip.Tick{}); len(outs) > 0 {
 		t.Errorf("after it was learned: %v", outs)
 	}
-	if outs := m.Step(time.Second, gossip.Frame{Peer: key(1), Bytes: wire(r, 1)}); len(delivered(outs)) > 0 {
+	if outs := m.Step(20*time.Second, gossip.Frame{Peer: key(1), Bytes: wire(r, 1)}); len(delivered(outs)) > 0 {
 		t.Errorf("delivered: %v", outs)
+	}
+}
+
+// TestASessionInFrontOfARumorIsNoDeadEnd: what a session brought just before
+// its rumor, or while that was being judged, is passed on to those behind
+// this replica, once it is found to be what is here, and the link it came on
+// stays in the tree.
+func TestASessionInFrontOfARumorIsNoDeadEnd(t *testing.T) {
+	for _, meanwhile := range []bool{false, true} {
+		for _, v := range []gossip.Verdict{gossip.Known, gossip.Rejected, gossip.Lost} {
+			m := machine(t, key(9), gossip.Options{})
+			befriend(m, 0, 1)
+			befriend(m, 0, 2)
+			r := rumor(1, 100)
+			if !meanwhile {
+				m.Step(1, gossip.Learned{ID: r.ID})
+			}
+			if outs := m.Step(2, gossip.Frame{Peer: key(1), Bytes: wire(r, 1)}); len(outs) != 1 || len(delivered(outs)) != 1 {
+				t.Fatalf("before the verdict: %v", outs)
+			}
+			if meanwhile {
+				m.Step(3, gossip.Learned{ID: r.ID})
+			}
+			to := map[gossip.Peer]bool{}
+			for _, out := range m.Step(4, gossip.Judged{ID: r.ID, Verdict: v}) {
+				if s, ok := out.(gossip.Send); ok && s.Frame[0] == byte(gossip.RumorFrame) {
+					to[s.Peer] = true
+				}
+			}
+			if to[key(2)] != (v == gossip.Known) || to[key(1)] {
+				t.Errorf("%v: forwarded to %v", v, to)
+			}
+			if eager := len(m.EagerPeers()); eager != 2 && v == gossip.Known {
+				t.Errorf("%v: %d links are eager", v, eager)
+			}
+			if outs := m.Step(5, gossip.Frame{Peer: key(2), Bytes: wire(r, 1)}); v == gossip.Known && len(delivered(outs)) > 0 {
+				t.Errorf("%v: twice: %v", v, outs)
+			}
+		}
 	}
 }
 

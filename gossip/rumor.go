@@ -16,6 +16,7 @@ type candidate struct {
 	told  []announcer // who has announced it
 	at    time.Duration
 	held  bool // the verdict was Undecided
+	late  bool // its content had come by other means before
 }
 
 // waiting is a held rumor's place in the order of age.
@@ -90,7 +91,8 @@ func (m *Machine) affords(l *link, msg *message) bool {
 func (m *Machine) rumor(l *link, r Rumor, hops uint8) {
 	m.stats.Copies++
 	l.unlazy(r.ID)
-	if m.seen.has(r.ID) {
+	at, late := m.lately[r.ID]
+	if late = late && m.now < at+latelyTime; !late && m.seen.has(r.ID) {
 		m.duplicate(l, r)
 		return
 	}
@@ -102,7 +104,7 @@ func (m *Machine) rumor(l *link, r Rumor, hops uint8) {
 		m.stats.Dropped++
 		return
 	}
-	c := &candidate{rumor: r, hops: hops, from: l.peer, at: m.now}
+	c := &candidate{rumor: r, hops: hops, from: l.peer, at: m.now, late: late}
 	if w := m.wants[r.ID]; w != nil {
 		c.told = w.told
 		m.arrived(r.ID, w, l)
@@ -170,7 +172,7 @@ func (m *Machine) judged(id ID, v Verdict) {
 	switch v {
 	case Accepted, Known:
 		m.close(c)
-		m.settle(c, v == Accepted)
+		m.settle(c, v)
 	case Rejected:
 		m.close(c)
 		m.stats.Rejected++
@@ -181,18 +183,30 @@ func (m *Machine) judged(id ID, v Verdict) {
 		m.retry(c)
 	case Lost:
 		m.close(c)
+		if c.late {
+			m.know(id)
+			return
+		}
 		m.retry(c)
 	case Undecided:
 		m.hold(c)
 	}
 }
 
-// settle takes what is good.
-func (m *Machine) settle(c *candidate, fresh bool) {
-	m.seen.add(c.rumor.ID)
+// settle takes what is good. What a session brought before its rumor came is
+// passed on too: this replica may be the way to others.
+func (m *Machine) settle(c *candidate, v Verdict) {
+	if !m.seen.has(c.rumor.ID) {
+		m.seen.add(c.rumor.ID)
+	}
+	delete(m.lately, c.rumor.ID)
 	m.cache.put(m.now, c.rumor, c.hops)
-	if fresh {
+	switch {
+	case v == Accepted:
 		m.stats.Accepted++
+		m.spread(c)
+	case c.late:
+		m.stats.Duplicates++
 		m.spread(c)
 	}
 	for _, v := range c.other {
@@ -207,7 +221,7 @@ func (m *Machine) retry(c *candidate) {
 		if m.isShunned(v.from) || m.accounts[v.from].open >= maxOpen {
 			continue
 		}
-		next := &candidate{rumor: v.rumor, hops: v.hops, from: v.from, other: c.other[i+1:], told: c.told, at: m.now}
+		next := &candidate{rumor: v.rumor, hops: v.hops, from: v.from, other: c.other[i+1:], told: c.told, at: m.now, late: c.late}
 		m.open[v.rumor.ID] = next
 		m.tally(next.from, func(a *account) { a.open++ })
 		m.emit(Deliver{Rumor: next.rumor, From: next.from})
@@ -249,7 +263,7 @@ func (m *Machine) publish(r Rumor) {
 	}
 	m.stats.Published++
 	c := m.open[r.ID]
-	m.learned(r.ID)
+	m.know(r.ID)
 	own := &candidate{rumor: r}
 	if c != nil {
 		own.same, own.told = append(c.same, c.from), c.told
@@ -258,7 +272,28 @@ func (m *Machine) publish(r Rumor) {
 	m.spread(own)
 }
 
+// learned takes what came by other means. Its rumor may still be on its way
+// on the tree, and others behind this replica may wait for it.
 func (m *Machine) learned(id ID) {
+	c := m.open[id]
+	if c == nil && m.seen.has(id) {
+		return
+	}
+	if c != nil && !c.held {
+		c.late = true // its verdict comes
+		return
+	}
+	m.know(id)
+	if m.o.Mode == Tree && len(m.lately) < maxLately {
+		if m.lately == nil {
+			m.lately = make(map[ID]time.Duration)
+		}
+		m.lately[id] = m.now
+	}
+}
+
+// know forgets that an ID was waited for: it is here.
+func (m *Machine) know(id ID) {
 	if c := m.open[id]; c != nil {
 		m.close(c)
 	}

@@ -63,7 +63,8 @@ type Frame struct {
 type Publish struct{ Rumor Rumor }
 
 // Learned says that this replica has the content by other means, such as a
-// session: copies that come are duplicates, and nothing is forwarded.
+// session. Nothing is announced; a rumor of it that comes within the next ten
+// seconds is delivered, and forwarded when it is Known.
 type Learned struct{ ID ID }
 
 // Judged answers a Deliver, and again later if the Verdict was Undecided.
@@ -90,7 +91,7 @@ type Verdict uint8
 // The verdicts.
 const (
 	Accepted  Verdict = 1 + iota // good, and durable here: forward it
-	Known                        // good, and here before: do not forward it
+	Known                        // good, byte for byte what was here before: not forwarded unless Learned just now
 	Rejected                     // wrong for everyone: charge who sent it
 	Undecided                    // not to be judged yet: hold it
 	Lost                         // could not be had, or is of no interest: forget it; nobody is to blame

@@ -206,7 +206,7 @@ type Send struct {
 
 // Judge asks for a rumor to be judged: verified for the space, with the ID
 // that it came under, and committed. The answer is Judged: Accepted if it is
-// a member now, Known if it was before, or is dead here, Rejected if it is wrong for everyone
+// a member now, Known if it was before with just these bytes, or is dead here, Rejected if it is wrong for everyone
 // (malformed, a bad signature, another ID, a sweep), Undecided if it is not
 // authorised by what is known here, Lost if there was no time for it. If
 // Bytes is nil the question is whether a record of this ID is held here:

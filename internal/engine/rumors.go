@@ -181,8 +181,11 @@ func (e *Engine) committed(in Committed) {
 // learned takes a record that came by other means than a rumor, or that has
 // become a member now.
 func (e *Engine) learned(s *space, id ID) {
-	if _, ok := s.judging[id]; ok {
-		return // its verdict is on the way, and says more
+	if j, ok := s.judging[id]; ok { // its verdict is on the way, and says more
+		if !j.held && j.bytes != nil {
+			e.tell(s, gossip.Learned{ID: id})
+		}
+		return
 	}
 	for i, h := range s.held {
 		if h.id == id {

@@ -38,9 +38,7 @@ func TestSpreadCosts(t *testing.T) {
 		p99      time.Duration
 		big      bool
 	}{
-		// The aim is 150 ms, which gossip alone keeps: a record that a session
-		// brings first is not passed on at once, and who waits for it grafts.
-		{10, 4, 1.15, 500 * time.Millisecond, false},
+		{10, 10, 1.15, 150 * time.Millisecond, false},
 		{100, 3, 1.15, 500 * time.Millisecond, false},
 		{1000, 3, 1.2, 650 * time.Millisecond, true},
 		{10_000, 1, 1.25, 800 * time.Millisecond, true},

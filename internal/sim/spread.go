@@ -417,12 +417,12 @@ func (w *crowd) judge(i int32, j engine.Judge) {
 	switch {
 	case !known:
 		v = gossip.Rejected
+	case j.Bytes == nil && !n.has(k):
+		v = gossip.Lost
+	case j.Bytes != nil && string(j.Bytes) != string(w.updates[k].body):
+		v = gossip.Rejected
 	case n.has(k):
 		v = gossip.Known
-	case j.Bytes == nil:
-		v = gossip.Lost
-	case string(j.Bytes) != string(w.updates[k].body):
-		v = gossip.Rejected
 	}
 	if v == gossip.Accepted {
 		w.take(i, k)
