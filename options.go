@@ -71,6 +71,9 @@ type Options struct {
 	// runs no session but those that Sync asks for, here or at a
 	// peer; Join and Sync dial, and peers are answered.
 	Manual bool
+	// DialOnly answers no peer: what Sync, Plan, Diff and Ask do is all that
+	// happens.
+	DialOnly bool
 	// SweepDelay is how long what was overwritten or deleted here waits
 	// before it is swept. Default 10 minutes; negative sweeps only on Close.
 	SweepDelay time.Duration

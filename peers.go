@@ -294,7 +294,7 @@ func (r *Replica) admits(key mesh.Key, protocol string) bool {
 		return false
 	}
 	switch protocol {
-	case syncProtocol, gossipProtocol, askProtocol, blobProtocol:
+	case syncProtocol, lookProtocol, gossipProtocol, askProtocol, blobProtocol:
 		return r.readers[record.Key(key)]
 	case joinProtocol:
 		return r.calling[record.Key(key)] > 0 || r.tickets.admit(record.Key(key), r.options.Clock())

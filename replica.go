@@ -171,12 +171,18 @@ func (r *Replica) listen() error {
 	}
 	handlers := map[string]func(mesh.Stream){
 		syncProtocol: after(r.serveSync),
+		lookProtocol: after(r.serveLook),
 		joinProtocol: after(r.serveJoin),
 		askProtocol:  after(r.serveAsk),
 		blobProtocol: after(r.serveBlobs),
 	}
 	if !r.options.Manual && !r.options.noGossip {
 		handlers[gossipProtocol] = after(r.serveWire)
+	}
+	if r.options.DialOnly {
+		for protocol := range handlers {
+			handlers[protocol] = mesh.Stream.Reset
+		}
 	}
 	host, err := r.newHost(handlers)
 	if err != nil {

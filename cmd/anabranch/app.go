@@ -102,7 +102,7 @@ so that "in sync" is something proven and never assumed.
 	group(groupRecords, newMap(a), newSet(a), newCounter(a), newFlag(a), newLog(a), newRegister(a))
 	group(groupMembers, newInvite(a), newMembers(a), newRevoke(a), newDevice(a), newForget(a))
 	group(groupRecords, newBlob(a), newImport(a), newExport(a), newDump(a), newLoad(a))
-	group(groupReplica, newSync(a), newWait(a), newStatus(a), newDoctor(a), newVerify(a), newProve(a), runsHere(newPaths(a)), newPassphrase(a))
+	group(groupReplica, newSync(a), newDiff(a), newWait(a), newStatus(a), newDoctor(a), newVerify(a), newProve(a), runsHere(newPaths(a)), newPassphrase(a))
 	group(groupReplica, newBackup(a), runsHere(newRestore(a)))
 	root.AddCommand(runsHere(newBench(a)), runsHere(newBenchPeer(a)), runsHere(newVersion(a)), runsHere(newCheck(a)), runsHere(newMan(a)))
 	root.AddCommand(runsHere(newSim(a)))

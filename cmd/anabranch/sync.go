@@ -104,12 +104,17 @@ func (a *app) summarise(ctx context.Context, s *anabranch.Space, t syncSummaryJS
 
 func newSync(a *app) *cobra.Command {
 	var peers, listen []string
+	var plan bool
 	cmd := &cobra.Command{
 		Use:   "sync [DEVICE ...]",
 		Short: "Run one session with members of a space, and compare roots",
 		Long: `Runs one session with each named device, or with every member, and says what
 moved. "In sync" is said only of a device whose root was compared with the
-root here and is equal. Exits 0 if that is so for all, 3 for some of them.`,
+root here and is equal. Exits 0 if that is so for all, 3 for some of them.
+
+With --plan nothing is moved: it says what each session would do, as the other
+device would choose, and what it expects that to take. Exits 0 if all of them
+answered, 3 if some did.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := checkedAddrs("listen", listen); err != nil {
 				return err
@@ -118,22 +123,18 @@ root here and is equal. Exits 0 if that is so for all, 3 for some of them.`,
 			if err != nil {
 				return err
 			}
-			o := anabranch.Options{Listen: listen, Peers: anyone, Manual: true}
+			o := anabranch.Options{Listen: listen, Peers: anyone, Manual: true, DialOnly: plan}
 			return a.with(cmd.Context(), false, o, func(r *anabranch.Replica) error {
 				s, err := r.Space(a.space)
 				if err != nil {
 					return err
 				}
-				targets, err := a.targets(cmd.Context(), r, s, args, named)
-				if err != nil {
+				targets, err := a.reachable(cmd.Context(), r, s, args, anyone, named)
+				switch {
+				case err != nil:
 					return err
-				}
-				if a.shared != nil { // its options were set when it began
-					for _, k := range targets {
-						if err := r.AddPeer(cmd.Context(), k, anyone...); err != nil {
-							return err
-						}
-					}
+				case plan:
+					return a.planAll(cmd.Context(), s, targets)
 				}
 				return a.syncAll(cmd.Context(), s, targets)
 			})
@@ -141,8 +142,24 @@ root here and is equal. Exits 0 if that is so for all, 3 for some of them.`,
 	}
 	peerFlags(cmd, &peers)
 	listenFlag(cmd, &listen)
+	cmd.Flags().BoolVar(&plan, "plan", false, "say what would be done, and move nothing")
 	a.completes(cmd, a.deviceNames)
 	return a.inSpace(cmd)
+}
+
+// reachable is targets, and lets a running up look for them at the addresses
+// that belong to anyone: its options were set when it began.
+func (a *app) reachable(ctx context.Context, r *anabranch.Replica, s *anabranch.Space, args, anyone []string, named []namedPeer) ([]record.Key, error) {
+	targets, err := a.targets(ctx, r, s, args, named)
+	if err != nil || a.shared == nil {
+		return targets, err
+	}
+	for _, k := range targets {
+		if err := r.AddPeer(ctx, k, anyone...); err != nil {
+			return nil, err
+		}
+	}
+	return targets, nil
 }
 
 // targets are the devices to speak to: those named by arguments or by

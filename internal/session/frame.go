@@ -292,14 +292,18 @@ func (s *Session) asked(body []byte) {
 	x.queries++
 	s.report.Queries++
 	s.report.Rounds++
-	// An honest initiator settles at least one item in sixteen a round, at
-	// the smallest frames and the worst of interleavings.
-	items := min(s.mine.count, 1<<40) + min(s.theirs.count, 1<<40)
-	if limit := 256 + items/16; uint64(x.queries) > limit {
+	if limit := s.mostQueries(); uint64(x.queries) > limit {
 		s.fail(&LimitError{What: "rounds of reconciliation", Limit: limit}, true)
 		return
 	}
 	x.question = append(make([]byte, 0, len(body)), body...)
+}
+
+// mostQueries bounds the messages of an initiator. An honest one settles at
+// least one item in sixteen a round, at the smallest frames and the worst of
+// interleavings.
+func (s *Session) mostQueries() uint64 {
+	return 256 + (min(s.mine.count, 1<<40)+min(s.theirs.count, 1<<40))/16
 }
 
 // wanted takes the IDs that the initiator asks for.

@@ -16,6 +16,7 @@ const (
 	helloLabel   = "anabranch session hello 1"
 	welcomeLabel = "anabranch session welcome 1"
 	namesLabel   = "anabranch session names 1"
+	lookLabel    = "anabranch session look 1"
 )
 
 // What a hello offers; bits for methods to come are ignored. Ranges are

@@ -33,12 +33,15 @@ const (
 	ListFrame   FrameType = 17 // codes of records held
 	TotalFrame  FrameType = 18 // root and count in the end
 	AgreedFrame FrameType = 19 // initiator: the roots are equal; the body is empty
+
+	// On a stream of its own, see Look.
+	ForecastFrame FrameType = 20 // responder: what a session would do
 )
 
 // String is the frame's name in docs/session.md.
 func (t FrameType) String() string {
 	names := [...]string{"", "hello", "welcome", "refused", "state", "reconcile", "want", "gone", "data", "bulk", "end",
-		"ask", "plan", "cells", "tail", "more", "names", "list", "total", "agreed"}
+		"ask", "plan", "cells", "tail", "more", "names", "list", "total", "agreed", "forecast"}
 	if t == 0 || int(t) >= len(names) {
 		return fmt.Sprintf("type %d", uint8(t))
 	}
