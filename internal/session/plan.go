@@ -7,7 +7,6 @@ import (
 	"math/bits"
 	"strings"
 
-	"anabranch/reconcile"
 	"anabranch/sketch"
 )
 
@@ -236,35 +235,4 @@ func size(bytes float64) string {
 		return fmt.Sprintf("%.1f kB", bytes/1e3)
 	}
 	return fmt.Sprintf("%.1f MB", bytes/1e6)
-}
-
-// listCode hashes an ID to a number below n·2^spare, in another way for every
-// session.
-func listCode(seed uint64, id [32]byte, universe uint64) uint64 {
-	h := seed
-	for i := 0; i < 32; i += 8 {
-		h = (h ^ binary.LittleEndian.Uint64(id[i:])) * 0x9fb21c651e98df25
-		h ^= h>>28 ^ h>>47
-	}
-	hi, _ := bits.Mul64(h*0x9e3779b97f4a7c15, universe)
-	return hi
-}
-
-// coded is an item with its code in a list.
-type coded struct {
-	code uint64
-	id   [32]byte
-}
-
-// codes are the items of an index from a position on, by code.
-func codes(ix reconcile.Index, from int, seed, universe uint64) ([]coded, error) {
-	out := make([]coded, 0, ix.Len()-from)
-	for x, err := range ix.Items(from, ix.Len()) {
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, coded{listCode(seed, x.ID, universe), x.ID})
-	}
-	sortCoded(out)
-	return out, nil
 }
