@@ -406,9 +406,6 @@ func TestBlobQuota(t *testing.T) {
 
 // Verify names content that is not what it was, and it can be had again.
 func TestDamagedBlobsAreFound(t *testing.T) {
-	if testing.Short() {
-		t.Skip("an open fault: under the race detector, about once in twenty runs, content that was forgotten and put again is not here right after")
-	}
 	for _, harm := range []string{"flipped", "cut", "gone", "tree", "row"} {
 		fs := vfs.NewMem()
 		s, err := Open("store", Options{FS: fs, smallBlob: 10})
@@ -446,7 +443,7 @@ func TestDamagedBlobsAreFound(t *testing.T) {
 			fs.Remove(file)
 		case "cut":
 			f, _ := fs.Create(file, vfs.WriteCategoryUnspecified)
-			f.Write(c[:50_000])
+			f.Write(bytes.Clone(c[:50_000])) // a vfs.File may change what it is given, and under the race detector does
 			f.Close()
 		case "row":
 			err := s.do(ctx, 0, func(x *commit) error { x.tx.set(blobKey(tableBlobValue, name), []byte("123456789")); return nil })
@@ -464,8 +461,11 @@ func TestDamagedBlobsAreFound(t *testing.T) {
 		if _, err := sp.Blob(name); !errors.Is(err, ErrNotHere) {
 			t.Fatalf("%s: after it was forgotten: %v", harm, err)
 		}
-		_, release = putBlob(t, sp, c)
+		again, release := putBlob(t, sp, c)
 		release()
+		if again != name {
+			t.Fatalf("%s: another name the second time", harm)
+		}
 		if !bytes.Equal(readBlob(t, sp, name), c) {
 			t.Fatal("it reads otherwise")
 		}
