@@ -118,22 +118,14 @@ func (s *Space) folded(view *store.Snapshot, d *document, path string, me record
 		}
 		others[p.author].Join(state)
 	}
-	fold = crdt.JoinAll(mine...)
-	var removed, said crdt.Context
-	for author, state := range others {
-		gone := state.Removed()
-		removed.Join(gone)
-		for _, lane := range gone.Lanes() {
-			for _, span := range gone.Spans(lane) {
-				if d.authors[lane] == author {
-					said.Add(lane, span.First, span.Last)
-				}
-			}
-		}
-	}
 	if whole {
-		fold.Adopt(removed)
-		fold.Forget(said)
+		said := make([]crdt.Said, 0, len(others))
+		for author, state := range others {
+			said = append(said, crdt.Said{State: state, Owns: func(lane uint64) bool { return d.authors[lane] == author }})
+		}
+		fold = crdt.Fold(mine, said...)
+	} else {
+		fold = crdt.JoinAll(mine...)
 	}
 	for _, part := range fold.Split(documentRecord) {
 		drafts = append(drafts, store.Draft{Kind: record.Delta, Path: path, Payload: part.AppendTo(nil)})

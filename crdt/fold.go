@@ -6,6 +6,36 @@ import "slices"
 // dots, so that deltas, fold, or any mix of them give one value. Two things
 // more keep folds small, and neither changes what all parts together say.
 
+// Said is all parts of one other author that a fold may rely on, joined, and
+// which lanes are that author's own.
+type Said struct {
+	State *State
+	Owns  func(lane uint64) bool
+}
+
+// Fold is what an author may replace its own parts by: their join, which
+// Adopts what others removed, and Forgets the removals of others' events that
+// these say themselves. others must stay: a replica that loses the author's
+// parts must have theirs first. The parts are not changed.
+func Fold(mine []*State, others ...Said) *State {
+	fold := JoinAll(mine...)
+	var removed, said Context
+	for _, o := range others {
+		gone := o.State.Removed()
+		removed.Join(gone)
+		for lane, spans := range gone.lanes {
+			if o.Owns(lane) {
+				for _, s := range spans {
+					said.Add(lane, s.First, s.Last)
+				}
+			}
+		}
+	}
+	fold.Adopt(removed)
+	fold.Forget(said)
+	return fold
+}
+
 // Adopt takes over removals that others made: what s still carries of the
 // events in removed goes, its dots stay. Use it on a fold of one's own deltas,
 // with removals that are to stand even if the record that brought them should

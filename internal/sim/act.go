@@ -28,6 +28,10 @@ func (w *world) act(a Action) {
 		r.remove(a.Arg)
 	case Sweep:
 		r.sweep()
+	case Edit:
+		r.edit(a.Arg)
+	case Fold:
+		r.fold(a.Arg)
 	case Crash:
 		r.crash()
 	case Start:

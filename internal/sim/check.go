@@ -35,6 +35,8 @@ import (
 //	C10 what has converged is quiet
 //	C11 a session costs no more than its difference allows
 //	C12 what a replica keeps for peers is bounded
+//	C14 equal sets of deltas read alike; a document shows what was added and
+//	    not removed by anybody who saw it, and what was removed never returns
 type checker struct {
 	w       *world
 	issued  map[record.ID]*issue
@@ -46,6 +48,7 @@ type checker struct {
 	last    time.Duration   // when the last record reached a replica
 	named   map[int]bool    // malicious replicas that somebody honest has named
 	forged  map[[32]byte]bool
+	book    book // of documents that merge
 }
 
 // issue is one record that somebody wrote.
@@ -81,6 +84,7 @@ type knowledge struct {
 	dead    map[record.ID]bool
 	sum     setSum
 	reads   map[string]reading // by path
+	gone    set                // of documents: what it has seen removed
 }
 
 type reading struct {
@@ -98,7 +102,7 @@ func (k *knowledge) begin() {
 
 // copy is what is known of a replica that goes on from a copy of its disk.
 func (k *knowledge) copy() knowledge {
-	return knowledge{acked: maps.Clone(k.acked), members: map[record.ID]bool{}, dead: maps.Clone(k.dead), reads: map[string]reading{}}
+	return knowledge{acked: maps.Clone(k.acked), members: map[record.ID]bool{}, dead: maps.Clone(k.dead), reads: map[string]reading{}, gone: slices.Clone(k.gone)}
 }
 
 // learn says that records are durable.
@@ -113,6 +117,7 @@ func (c *checker) begin(w *world) {
 		w: w, issued: map[record.ID]*issue{}, roots: map[setSum][32]byte{}, sums: map[[32]byte]setSum{},
 		dots: map[dot]record.ID{}, named: map[int]bool{}, forged: map[[32]byte]bool{},
 	}
+	c.book.begin(w)
 }
 
 // issue says that somebody wrote a record.
@@ -448,6 +453,7 @@ func (c *checker) finish() {
 		}
 	}
 	c.law(rs)
+	c.book.finish(rs)
 	for i, r := range rs {
 		if !w.plan.Checked && i != int(w.plan.Seed)%len(rs) {
 			continue

@@ -8,7 +8,7 @@
 //	if out.Broken != nil { … }
 //
 // A Plan is a world before it happens. Generate draws one from a seed; Reduce
-// takes away from one that fails whatever does not matter. Checkers C1 to C12
+// takes away from one that fails whatever does not matter. Checkers C1 to C14
 // watch everything (see check.go), and a world names the rare paths that it
 // reached, so that a suite can tell what it never tried.
 //

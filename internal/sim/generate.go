@@ -45,6 +45,14 @@ func Generate(seed uint64, replicas int) Plan {
 			g.do(Action{Do: Ask, Replica: g.any(), Other: g.any(), Arg: g.rng.Uint64()})
 		}
 	}
+	g.rng = rand.New(rand.NewPCG(seed, uint64(replicas)<<32|0xd0c))
+	edits := min(24, replicas*g.some(4))
+	for range edits {
+		g.do(Action{Do: Edit, Replica: g.any(), Arg: g.rng.Uint64()})
+	}
+	for range edits / 4 {
+		g.do(Action{Do: Fold, Replica: g.any(), Arg: g.rng.Uint64()})
+	}
 	slices.SortStableFunc(p.Actions, func(a, b Action) int { return cmp.Compare(a.At, b.At) })
 	return *p
 }

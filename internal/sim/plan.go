@@ -77,6 +77,8 @@ const (
 	Write    Deed = "write"    // Replica writes; Arg seeds what
 	Remove   Deed = "remove"   // Replica removes an entry of its own
 	Sweep    Deed = "sweep"    // Replica sweeps what its later docs made superfluous
+	Edit     Deed = "edit"     // Replica changes a document that merges; Arg seeds which and how
+	Fold     Deed = "fold"     // Replica folds what it wrote to one; Arg chooses which
 	Crash    Deed = "crash"    // Replica stops; what was not synced is lost
 	Start    Deed = "start"    // and comes back
 	Freeze   Deed = "freeze"   // Replica stands still for Arg nanoseconds, as a laptop that sleeps
@@ -118,7 +120,7 @@ func (p *Plan) role(i int) Role {
 
 // Violation is what a checker saw.
 type Violation struct {
-	Check string // C1 to C12, or "engine"
+	Check string // C1 to C14, or "engine"
 	At    time.Duration
 	What  string
 }
