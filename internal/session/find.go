@@ -26,30 +26,30 @@ func (s *Session) due(in, out int) {
 func (s *Session) planned(d *sketch.Decoder) error {
 	ours, theirs := d.Found()
 	sure := d.Sure()
-	var wants []sketch.Symbol
-	for _, y := range ours {
-		ids, err := resolve(s.view, uint64(y), sketch.SymbolBits)
-		if err != nil {
-			return err
-		}
+	wants := make([]sketch.Symbol, 0, len(theirs))
+	out := slices.Grow(s.x.outgoing, len(ours))
+	err := resolveAll(s.view, ours, sketch.SymbolBits, func(i int, ids [][32]byte) {
 		if len(ids) == 0 {
-			wants = append(wants, y)
+			wants = append(wants, ours[i])
 		}
-		s.x.outgoing = append(s.x.outgoing, ids...)
-	}
-	for _, y := range theirs {
-		if !sure { // somebody has made items alike: whose is it?
-			ids, err := resolve(s.view, uint64(y), sketch.SymbolBits)
-			if err != nil {
-				return err
+		out = appendIDs(out, ids)
+	})
+	switch {
+	case err != nil:
+	case sure:
+		wants = append(wants, theirs...)
+	default: // somebody has made items alike: whose is it?
+		err = resolveAll(s.view, theirs, sketch.SymbolBits, func(i int, ids [][32]byte) {
+			if len(ids) == 0 {
+				wants = append(wants, theirs[i])
 			}
-			if len(ids) > 0 {
-				s.x.outgoing = append(s.x.outgoing, ids...)
-				continue
-			}
-		}
-		wants = append(wants, y)
+			out = appendIDs(out, ids)
+		})
 	}
+	if err != nil {
+		return err
+	}
+	s.x.outgoing = out
 	slices.Sort(wants)
 	width := nameBits(s.theirs.count)
 	h := s.x.hunt
@@ -83,15 +83,15 @@ func (s *Session) named(body []byte) {
 		s.fail(&LimitError{What: "names, which is more than there are records", Limit: s.mine.count}, true)
 		return
 	}
-	for _, n := range names {
-		ids, err := resolve(s.view, n, width)
-		if err != nil {
-			s.fail(err, false)
-			return
-		}
-		s.x.outgoing = append(s.x.outgoing, ids...)
-		s.due(0, len(ids))
+	before := len(s.x.outgoing)
+	out := slices.Grow(s.x.outgoing, len(names))
+	err = resolveAll(s.view, slices.Compact(names), width, func(_ int, ids [][32]byte) { out = appendIDs(out, ids) })
+	if err != nil {
+		s.fail(err, false)
+		return
 	}
+	s.x.outgoing = out
+	s.due(0, len(out)-before)
 }
 
 // takeCells takes cells that were asked for, full or thin.
@@ -241,12 +241,9 @@ func (s *Session) decodeThin() error {
 		s.askMore(uint64(to), false)
 		return nil
 	}
-	for _, y := range found {
-		ids, err := resolve(s.view, uint64(y), sketch.SymbolBits)
-		if err != nil {
-			return err
-		}
-		s.x.outgoing = append(s.x.outgoing, ids...)
+	err = resolveAll(s.view, found, sketch.SymbolBits, func(_ int, ids [][32]byte) { s.x.outgoing = appendIDs(s.x.outgoing, ids) })
+	if err != nil {
+		return err
 	}
 	h.asked = true
 	s.report.Fetched = s.report.Rounds

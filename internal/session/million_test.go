@@ -76,7 +76,7 @@ type replica struct {
 	extra   map[record.ID]*record.Verified
 	log     []record.ID
 	version uint64
-	reading time.Duration // spent in Members
+	sending time.Time // when Members was first asked for since this was last cleared
 }
 
 func (c *crowd) replica() *replica {
@@ -130,17 +130,18 @@ func (r *replica) Get(id record.ID) (*record.Verified, error) {
 	return nil, ErrGone
 }
 
-// Members makes the records that are to be sent. It is timed apart: reading
-// records is not finding them.
+// Members makes the records that are to be sent. From there on a step is
+// about sending: finding has an end when the first record is read.
 func (r *replica) Members(ids []record.ID) ([]*record.Verified, error) {
-	begun := time.Now()
+	if r.sending.IsZero() {
+		r.sending = time.Now()
+	}
 	out := make([]*record.Verified, len(ids))
 	for i, id := range ids {
 		if v, err := r.Get(id); err == nil {
 			out[i] = v
 		}
 	}
-	r.reading += time.Since(begun)
 	return out, nil
 }
 
@@ -174,7 +175,7 @@ func (r *replica) frozen() *replica {
 type meeting struct {
 	report, answer Report
 	overhead       int64         // bytes of frames that are not records
-	finding        time.Duration // of both machines, records and roots left out
+	finding        time.Duration // of both machines: all steps up to where records move
 	whole          time.Duration // of both machines
 	frames         []FrameType
 	err            error
@@ -214,14 +215,6 @@ func met(a, b *replica, oa, ob Options, carry func(from int, frame []byte) []byt
 	inputs[0], inputs[1] = []Input{Start{}}, []Input{Start{}}
 	over := [2]bool{}
 	views := [2]View{oa.View, ob.View}
-	spent := func() (d time.Duration) {
-		for _, v := range views {
-			if r, ok := v.(*replica); ok {
-				d += r.reading
-			}
-		}
-		return d
-	}
 	now := epoch
 	for !over[0] || !over[1] {
 		moved := false
@@ -230,10 +223,17 @@ func met(a, b *replica, oa, ob Options, carry func(from int, frame []byte) []byt
 				in := inputs[i][0]
 				inputs[i] = inputs[i][1:]
 				moved = true
-				read, begun := spent(), time.Now()
+				r, timed := views[i].(*replica)
+				if timed {
+					r.sending = time.Time{}
+				}
+				begun := time.Now()
 				outs := sides[i].Step(now, in)
-				took := time.Since(begun) - (spent() - read)
+				took := time.Since(begun)
 				m.whole += took
+				if timed && !r.sending.IsZero() {
+					took = r.sending.Sub(begun)
+				}
 				if f, ok := in.(Frame); ok {
 					switch FrameType(f.Bytes[0]) {
 					case DataFrame, EndFrame, TotalFrame, AgreedFrame, StateFrame:

@@ -1,10 +1,10 @@
 package session
 
 import (
-	"encoding/binary"
 	"math/bits"
 	"slices"
 
+	"anabranch/merkle"
 	"anabranch/record"
 	"anabranch/sketch"
 )
@@ -44,17 +44,38 @@ func nameFrames(t FrameType, names []uint64, universe uint64, limit int) (frames
 
 // resolve is the members of a view whose IDs begin with these bits.
 func resolve(v View, prefix uint64, width int) ([]record.ID, error) {
-	var p [32]byte
-	binary.BigEndian.PutUint64(p[:], prefix<<(64-width))
-	ids, err := v.Trie().IDs(p, width)
-	if err != nil || len(ids) > maxNamesakes {
-		return nil, err
+	var out []record.ID
+	err := resolveAll(v, []uint64{prefix}, width, func(_ int, ids [][32]byte) { out = appendIDs(out, ids) })
+	return out, err
+}
+
+// resolveAll looks up many beginnings of IDs, which ascend and differ, and
+// gives the members that each of them means.
+func resolveAll[P ~uint64](v View, prefixes []P, width int, each func(i int, ids [][32]byte)) error {
+	high := make([]uint64, len(prefixes))
+	for i, p := range prefixes {
+		high[i] = uint64(p) << (64 - width)
 	}
-	out := make([]record.ID, len(ids))
-	for i, id := range ids {
-		out[i] = id
+	ids, ends, err := merkle.Find(v.Trie(), high, width)
+	if err != nil {
+		return err
 	}
-	return out, nil
+	begin := 0
+	for i, end := range ends {
+		found := ids[begin:end]
+		if begin = end; len(found) > maxNamesakes {
+			found = nil
+		}
+		each(i, found)
+	}
+	return nil
+}
+
+func appendIDs(dst []record.ID, ids [][32]byte) []record.ID {
+	for _, id := range ids {
+		dst = append(dst, id)
+	}
+	return dst
 }
 
 // maxNamesakes is how many members may share a name that is answered. More

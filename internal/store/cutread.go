@@ -1,6 +1,7 @@
 package store
 
 import (
+	"encoding/binary"
 	"errors"
 	"runtime"
 	"slices"
@@ -59,6 +60,37 @@ func (x *cutSource) IDs(prefix merkle.ID, depth int) ([]merkle.ID, error) {
 	c, at := x.descend(&prefix, depth)
 	ids, err := x.ids(c, masked(prefix, at), at)
 	return merkle.Below(ids, prefix, depth), err
+}
+
+// Find is merkle.Finder's: one walk over the rows for all.
+func (x *cutSource) Find(ids []merkle.ID, ends []int, prefixes []uint64, depth int) ([]merkle.ID, []int, error) {
+	spans := make([]span, 0, len(prefixes))
+	which := make([]int, 0, len(prefixes)) // of the prefixes each span is for
+	begin := len(ends)
+	for i, p := range prefixes {
+		var prefix merkle.ID
+		binary.BigEndian.PutUint64(prefix[:], p)
+		prefix = masked(prefix, depth)
+		if c, _ := x.descend(&prefix, depth); c.count > 0 {
+			spans = append(spans, prefixSpan(x.space, prefix, depth))
+			which = append(which, begin+i)
+		}
+		ends = append(ends, 0) // how many, at first
+	}
+	total := len(ids)
+	err := x.rows.scan(spans, func(i int, key, _ []byte) error {
+		if len(key) != 37 {
+			return damagedRow(key, "layout")
+		}
+		ids = append(ids, merkle.ID(key[5:]))
+		ends[which[i]]++
+		return nil
+	})
+	for i := begin; i < len(ends); i++ {
+		total += ends[i]
+		ends[i] = total
+	}
+	return ids, ends, err
 }
 
 // descend follows id down to a depth, or to a cut.

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"log/slog"
 	"math/rand/v2"
@@ -115,6 +116,24 @@ func sameAsSet(t *testing.T, rows scanner, st *state, set map[reconcile.Item]str
 			if want, _ := tree.IDs(prefix, depth); err != nil || !slices.Equal(ids, want) {
 				t.Fatalf("IDs below %d bits of %x: %x, %v; want %x", depth, prefix, ids, err, want)
 			}
+		}
+	}
+	var prefixes []uint64
+	all, _ := tree.IDs(merkle.ID{}, 0)
+	for i := range 60 {
+		p := rng.Uint64()
+		if i < len(all) {
+			p = binary.BigEndian.Uint64(all[rng.IntN(len(all))][:])
+		}
+		prefixes = append(prefixes, p)
+	}
+	slices.Sort(prefixes)
+	for _, depth := range []int{9, 20, 64} {
+		some := slices.CompactFunc(slices.Clone(prefixes), func(a, b uint64) bool { return a>>(64-depth) == b>>(64-depth) })
+		ids, ends, err := merkle.Find(src, some, depth)
+		want, at, _ := merkle.Find(&tree, some, depth)
+		if err != nil || !slices.Equal(ids, want) || !slices.Equal(ends, at) {
+			t.Fatalf("%d IDs found below %d prefixes of %d bits, there are %d, %v", len(ids), len(some), depth, len(want), err)
 		}
 	}
 }
