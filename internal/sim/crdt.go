@@ -42,6 +42,9 @@ func (r *replica) edit(seed uint64) {
 	}
 	rng := rand.New(rand.NewPCG(seed, 0xed17))
 	path := documents[rng.IntN(len(documents))]
+	if rng.IntN(3) > 0 { // each world has two that most is done to
+		path = documents[(int(r.w.plan.Seed%6)+3*rng.IntN(2))%len(documents)]
+	}
 	r.own(func() ([]*record.Verified, error) {
 		return r.change(path, rng)
 	}, func(rs []*record.Verified) {
@@ -220,7 +223,27 @@ func (r *replica) fold(seed uint64) {
 	if !r.up || r.frozen > r.w.now || !r.honest() {
 		return
 	}
-	path := documents[seed%uint64(len(documents)-1)]
+	path := ""
+	author := record.Public(r.key)
+	for i := range uint64(len(documents) - 1) { // of those with something to fold
+		p := documents[(seed+i)%uint64(len(documents)-1)]
+		parts, err := r.parts(p)
+		if err != nil {
+			return
+		}
+		n := 0
+		for _, v := range parts {
+			if v.Author == author {
+				n++
+			}
+		}
+		if n > 1 && path == "" {
+			path = p
+		}
+	}
+	if path == "" {
+		return
+	}
 	var old []record.ID
 	r.own(func() (rs []*record.Verified, err error) {
 		rs, old, err = r.folded(path)

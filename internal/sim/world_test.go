@@ -155,7 +155,7 @@ var rare = []string{
 	"a write on a full disk", "a write that is not authorised",
 	"a connection that fell silent", "superfluous versions swept", "an entry removed", "a deleted document",
 	"a change of /docs/set", "a change of /docs/map", "a change of /docs/count", "a change of /docs/flag", "a change of /docs/log",
-	"a change of /docs/text", "a fold", "a fold's sweep", "a text that waits for characters",
+	"a change of /docs/text", "a fold", "a fold's sweep",
 	"a forged rumor", "a forged record in a session", "a frame cut short", "a frame replayed",
 	"a rumor withheld", "a session that withholds", "a lie about a root", "a flood",
 	"two records under one number", "a rage delete",
