@@ -227,8 +227,12 @@ func (d *Doc) compare(runs []run, n uint32, text []byte) error {
 	for _, r := range runs {
 		for n > 0 && r.n > 0 {
 			l, i, off := d.locate(r.id)
-			have := l.spans[i].run(off, min(r.n, n, pageLen))
+			dropped, same := d.in.drops(r.id, min(r.n, n, pageLen))
+			have := l.spans[i].run(off, same)
 			buf = d.read(buf[:0], r.id, have.n)
+			if dropped || l.spans[i].clen == MaxClen { // one of the two does not know what it said
+				buf = append(buf[:0], text[:prefix(text, have.n)]...)
+			}
 			if have.parent != r.parent || have.left != r.left || !bytes.HasPrefix(text, buf) {
 				return &ForkError{Dot: crdt.Dot{Lane: d.lanes[r.id.lane()].name, Number: r.id.number()}}
 			}
@@ -316,6 +320,9 @@ func (d *Doc) raise(c claim, by uint64, local bool) (raised bool) {
 			if change > 0 {
 				d.inflateDead()
 			}
+			if c.clen == MaxClen {
+				d.inflateDead()
+			}
 			l, i = d.mark(l, i, off, k, c.clen)
 			if d.watch != nil && change != 0 {
 				p := Patch{Lane: by, Local: local}
@@ -325,6 +332,9 @@ func (d *Doc) raise(c claim, by uint64, local bool) (raised bool) {
 					p.Delete = int(k)
 				}
 				d.notice(l, i, c.id, p)
+			}
+			if c.clen == MaxClen {
+				d.blank(c.id, k)
 			}
 		}
 		c.id += id(k)

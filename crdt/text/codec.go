@@ -45,8 +45,11 @@ const (
 
 	// MaxDelta bounds a delta in bytes, inflated.
 	MaxDelta = 1 << 20
-	// MaxClen is the highest causal length: nothing can be undone after it.
-	MaxClen = 1 << 30
+	// MaxClen is the causal length of a character whose text was dropped by the
+	// lane that typed it: nobody else can say it, and nothing undoes it. It says
+	// nothing any more (see Fold); edits and undo stay below it.
+	MaxClen  = 1 << 30
+	mostClen = MaxClen - 2 // the highest that an edit gives
 
 	deflateDelta = 4096 // bytes of a delta below which deflating is not tried: inflating takes longer than joining
 	deflateFrom  = 256  // and of a part of a saved state
@@ -71,6 +74,7 @@ type decoder struct {
 	total  uint32
 	runs   []run
 	claims []claim
+	blanks []claim // those of claims that drop text, ascending
 
 	raw     []byte
 	src     bytes.Reader
@@ -109,6 +113,7 @@ func (in *decoder) decode(d *Doc, name uint64, body []byte) error {
 	in.lanes = in.lanes[:0]
 	in.runs = in.runs[:0]
 	in.claims = in.claims[:0]
+	in.blanks = in.blanks[:0]
 	in.first, in.total, in.bad = 0, 0, false
 	if len(body) == 0 || len(body) > MaxDelta {
 		return malformed("%d bytes", len(body))
@@ -285,7 +290,7 @@ func (in *decoder) readClaims(mentioned int) error {
 			gap, v := in.number(), in.number()
 			n, this := v>>1, uint64(2)
 			if v&1 == 1 {
-				if this = in.number(); this < 3 || this > MaxClen {
+				if this = in.number(); this < 3 || this > mostClen && (this != MaxClen || place > 0) {
 					return malformed("a causal length of %d", this)
 				}
 			}
@@ -296,6 +301,9 @@ func (in *decoder) readClaims(mentioned int) error {
 				return malformed("a claim continues the one before")
 			}
 			in.claims = append(in.claims, claim{makeID(on, uint32(at+gap)), uint32(n), uint32(this)})
+			if this == MaxClen {
+				in.blanks = append(in.blanks, in.claims[len(in.claims)-1])
+			}
 			at, clen = at+gap+n, this
 		}
 	}

@@ -161,7 +161,7 @@ func (r *stateReader) next(s *span, t byte) error {
 		s.clen = 1 + uint32(t>>2&3)
 	case 2:
 		v := r.clen.number()
-		if v < 3 || v > MaxClen {
+		if v < 3 || v > mostClen && v != MaxClen {
 			return unwell("a causal length of %d", v)
 		}
 		s.clen = uint32(v)

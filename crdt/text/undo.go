@@ -91,7 +91,7 @@ func (d *Doc) turn(from, to *[]step) bool {
 			l, i, off := d.locate(c.id)
 			s := &l.spans[i]
 			k := min(c.n, s.n-off)
-			if s.clen == c.clen && c.clen < MaxClen {
+			if s.clen == c.clen && c.clen < mostClen {
 				turned := claim{c.id, k, c.clen + 1}
 				d.raise(turned, d.own, true)
 				d.burst.claims = joinClaim(d.burst.claims, turned)
