@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"anabranch/blob"
+	"anabranch/internal/engine"
 	"anabranch/internal/fetch"
 	"anabranch/internal/mesh"
 	"anabranch/internal/store"
@@ -25,8 +26,6 @@ const (
 	blobIdle      = time.Minute // a stream on which nothing is asked is closed
 	blobRetry     = 10 * time.Second
 	blobCollect   = time.Hour
-	blobFaults    = 3
-	blobBlock     = 10 * time.Minute
 )
 
 // fetcher is the shell around one space's fetch.Machine: one loop owns the
@@ -367,22 +366,16 @@ func (f *fetcher) blame(out fetch.Blame) {
 	f.liars[device]++
 	f.mu.Unlock()
 	r.log.Warn("a peer sent what is not of the content it was asked for", "space", f.space.ID(), "peer", device, "blob", out.Name)
-	r.charge(device)
+	f.space.caught(device)
 	if l := f.links[out.Peer]; l != nil && l.routed(out.Name) {
 		f.router.Lost(out.Name, out.Peer)
 	}
 }
 
-// charge counts content that is false, and what breaks the protocol, against
-// a peer: at the third time it is left alone for a while.
-func (r *Replica) charge(device record.Key) {
-	p := r.peer(device)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.charge = "content"
-	if p.faults++; p.faults >= blobFaults {
-		p.blocked, p.faults = time.Now().Add(blobBlock), 0
-	}
+// caught charges a peer with content that is false, or with what breaks the
+// protocol of content: it counts like every other charge.
+func (s *Space) caught(device record.Key) {
+	s.replica.tell(engine.Caught{Peer: engine.Peer(device), Space: s.ID(), Reason: engine.Content})
 }
 
 func (f *fetcher) askCrowd(name blob.Name) {

@@ -154,7 +154,7 @@ func (l *blobLink) run(ctx context.Context) error {
 		if err := l.take(b); err != nil {
 			if errors.Is(err, fetch.ErrFrame) {
 				r.log.Warn("a peer breaks the protocol of blobs", "peer", device, "err", err)
-				r.charge(device)
+				l.f.space.caught(device)
 			}
 			return err
 		}

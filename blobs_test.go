@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"anabranch/blob"
+	"anabranch/internal/engine"
 	"anabranch/internal/fetch"
 	"anabranch/internal/mesh"
 	"anabranch/internal/session"
@@ -323,11 +324,9 @@ func TestHostileAboutContent(t *testing.T) {
 	b := w.join(a, w.open("b"), InviteOptions{Role: record.Writer})
 	secret, _ := w.create2(a.replica, "other")
 	hidden := w.putFile(secret, "/secret", randomBytes(300_000, 8))
-	faults := func() int {
-		p := a.replica.peer(b.replica.Device())
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		return p.faults
+	faults := func() (n uint64) {
+		a.replica.ask(func(e *engine.Engine) { n = e.Stats().Charges })
+		return n
 	}
 	open := func() mesh.Stream {
 		s, err := b.replica.host.Open(w.ctx, mesh.Key(a.replica.Device()), a.replica.Addrs(), blobProtocol)
@@ -381,6 +380,15 @@ func TestHostileAboutContent(t *testing.T) {
 		t.Error("a range that runs backwards is answered")
 	}
 	w.until("a malformed frame is charged", func() bool { return faults() == 2 })
+	// The third time within ten minutes closes the door, as it does for every
+	// other charge.
+	open().WriteFrame(fetch.Data{ID: 1, Bytes: []byte("unasked")}.Append(nil))
+	w.until("a third charge has the peer left alone", func() bool {
+		return time.Now().Before(a.replica.peer(b.replica.Device()).blockedUntil())
+	})
+	if _, err := b.Sync(w.ctx, a.replica.Device()); err == nil {
+		t.Error("a session is served all the same")
+	}
 }
 
 // create2 makes another space on a replica.

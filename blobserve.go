@@ -77,7 +77,7 @@ func (r *Replica) serveBlobs(stream mesh.Stream) {
 	}
 	if errors.Is(err, fetch.ErrFrame) || errors.Is(err, errStrikes) {
 		r.log.Warn("a peer breaks the protocol of blobs", "space", s.ID(), "peer", device, "err", err)
-		r.charge(device)
+		s.caught(device)
 	}
 }
 

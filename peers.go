@@ -39,7 +39,6 @@ type peer struct {
 	wired    bool                       // it has its goroutine for frames
 	wire     *wire                      // nil unless frames go both ways
 	fresh    mesh.Stream                // for frames, and not in use yet
-	faults   int                        // what its content was charged with
 	fetching int                        // streams about content that it has open here
 }
 

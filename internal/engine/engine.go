@@ -102,6 +102,8 @@ func (e *Engine) Step(now time.Duration, in Input) []Output {
 		e.note(in)
 	case NoteJudged:
 		e.noteJudged(in)
+	case Caught:
+		e.charge(in.Peer, in.Space, in.Reason, ID{})
 	}
 	e.settle()
 	return e.out

@@ -76,7 +76,7 @@ func FuzzEngine(f *testing.F) {
 		for len(script) > 0 {
 			who, sp := keyOf(1+take()%12), spaces[take()%2]
 			var in Input
-			switch take() % 18 {
+			switch take() % 19 {
 			case 0:
 				var members []Peer
 				for i := range 1 + take()%12 {
@@ -122,6 +122,8 @@ func FuzzEngine(f *testing.F) {
 				in = Found{who}
 			case 16:
 				in = Online{take()%3 > 0}
+			case 17:
+				in = Caught{Peer: who, Space: sp, Reason: Reason(1 + take()%7)}
 			default:
 				now += time.Duration(take()) * 100 * time.Millisecond
 				in = Tick{}

@@ -165,6 +165,14 @@ type NoteJudged struct {
 	Age   time.Duration
 }
 
+// Caught says that the shell caught a peer at what no honest peer does, on a
+// stream that the engine does not see: at false content, for one.
+type Caught struct {
+	Peer   Peer
+	Space  record.SpaceID
+	Reason Reason
+}
+
 // Tick says that the time of Next has come, or nothing at all.
 type Tick struct{}
 
@@ -185,6 +193,7 @@ func (Progress) input()   {}
 func (Ended) input()      {}
 func (Note) input()       {}
 func (NoteJudged) input() {}
+func (Caught) input()     {}
 func (Tick) input()       {}
 
 // Output is what the shell must do, in order: one of Dial, Hangup, Send,
@@ -293,11 +302,12 @@ const (
 	Flood                       // above a rate of the protocol
 	Broken                      // a session in which it broke the protocol
 	BadNote                     // a note whose signature does not hold
+	Content                     // content that is false, or asked for against the rules
 )
 
 // String names the reason.
 func (r Reason) String() string {
-	names := [...]string{"", "malformed", "invalid", "conflict", "flood", "broken", "bad note"}
+	names := [...]string{"", "malformed", "invalid", "conflict", "flood", "broken", "bad note", "content"}
 	if int(r) >= len(names) {
 		return "unknown"
 	}

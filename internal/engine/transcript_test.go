@@ -144,6 +144,8 @@ func (p *player) line(words []string) {
 		b := append([]byte{frameRumors, 0, 2, 1}, make([]byte, 32)...)
 		b[4] = words[2][0]
 		p.step(Frame{letter(words[1]), append(b, 0xA0, 0x9C, 0x01)}) // 20 000
+	case "caught": // caught PEER at false content
+		p.step(Caught{Peer: letter(words[1]), Space: theSpace, Reason: Content})
 	case "garbage":
 		p.step(Frame{letter(words[1]), []byte("garbage")})
 	case "verdict":
