@@ -116,6 +116,9 @@ type Options struct {
 	answers func(s *Space, q question, view *store.Snapshot) (*Attestation, []attest.Hash, []byte, error)
 	// noGossip does not offer the protocol of rumors, like older versions.
 	noGossip bool
+	// settle is how long a preview shows what nobody types any more and no
+	// record has brought; 0 is previewSettle.
+	settle time.Duration
 }
 
 // validate fills defaults and reports every mistake at once.

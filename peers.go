@@ -40,6 +40,7 @@ type peer struct {
 	wire     *wire                      // nil unless frames go both ways
 	fresh    mesh.Stream                // for frames, and not in use yet
 	fetching int                        // streams about content that it has open here
+	watching int                        // streams about texts likewise
 }
 
 // agreement is the last time both sides held the same root.
@@ -293,7 +294,7 @@ func (r *Replica) admits(key mesh.Key, protocol string) bool {
 		return false
 	}
 	switch protocol {
-	case syncProtocol, lookProtocol, gossipProtocol, askProtocol, blobProtocol:
+	case syncProtocol, lookProtocol, gossipProtocol, askProtocol, blobProtocol, liveProtocol:
 		return r.readers[record.Key(key)]
 	case joinProtocol:
 		return r.calling[record.Key(key)] > 0 || r.tickets.admit(record.Key(key), r.options.Clock())

@@ -44,6 +44,7 @@ type Replica struct {
 	reading   sync.Mutex                       // held while the member lists are read anew
 	told      map[record.SpaceID][]engine.Peer // the members that the engine knows of; guarded by reading
 	blobLives chan struct{}                    // cap blobServes: likewise for streams about content
+	liveLives chan struct{}                    // cap liveServes: likewise for texts that are watched
 	pacers    [2]pacer                         // of content, in and out
 
 	watch     *mesh.Watch     // nil if nobody looks around
@@ -112,6 +113,7 @@ func Open(ctx context.Context, dir string, o Options) (*Replica, error) {
 		exchanges: make(chan due, 64),
 		joins:     make(chan struct{}, maxJoins),
 		blobLives: make(chan struct{}, blobServes),
+		liveLives: make(chan struct{}, liveServes),
 		spaces:    map[record.SpaceID]*Space{},
 		peers:     map[record.Key]*peer{},
 		calling:   map[record.Key]int{},
@@ -175,6 +177,7 @@ func (r *Replica) listen() error {
 		joinProtocol: after(r.serveJoin),
 		askProtocol:  after(r.serveAsk),
 		blobProtocol: after(r.serveBlobs),
+		liveProtocol: after(r.serveLive),
 	}
 	if !r.options.Manual && !r.options.noGossip {
 		handlers[gossipProtocol] = after(r.serveWire)

@@ -27,6 +27,7 @@ type Space struct {
 	witness witness
 	blobs   *fetcher
 	texts   texts
+	live    lives
 	docs    documents
 }
 

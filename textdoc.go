@@ -58,6 +58,7 @@ type textDoc struct {
 
 	subs    map[*textSub]bool
 	changes []text.Patch // since the last publish, while somebody subscribes
+	feeds   map[*textFeed]bool
 }
 
 func laneName(author record.Key, lane uint64) uint64 {
@@ -191,6 +192,7 @@ func (d *textDoc) take(ctx context.Context, view *store.Snapshot, fresh []*recor
 		name := laneName(v.Author, v.Lane)
 		if d.own[v.ID] {
 			delete(d.own, v.ID)
+			d.fed(v.Author, name, v.Payload)
 		} else {
 			res, err := d.join(v)
 			var fork *text.ForkError
@@ -204,6 +206,8 @@ func (d *textDoc) take(ctx context.Context, view *store.Snapshot, fresh []*recor
 				continue
 			case err != nil:
 				d.refused++
+			default:
+				d.fed(v.Author, name, v.Payload)
 			}
 			d.publish(TextRemote, v.Author)
 		}
@@ -211,6 +215,9 @@ func (d *textDoc) take(ctx context.Context, view *store.Snapshot, fresh []*recor
 		d.behind++
 	}
 	slices.Sort(d.have)
+	if len(fresh) > 0 {
+		d.stir()
+	}
 	return d.settle(view)
 }
 

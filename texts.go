@@ -176,7 +176,7 @@ func (d *textDoc) tend(ctx context.Context) (next time.Time, subscribed bool) {
 		return time.Time{}, false
 	}
 	log := d.space.replica.log
-	if len(d.subs) > 0 {
+	if d.hears() {
 		subscribed = true
 		if err := d.bring(ctx); err != nil && ctx.Err() == nil {
 			log.Warn("text not brought up to date", "path", d.path, "err", err)
@@ -257,7 +257,7 @@ func (s *Space) putAway(ctx context.Context) {
 func (d *textDoc) busy() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return len(d.subs) > 0 || d.doc != nil && d.dirty()
+	return d.hears() || d.doc != nil && d.dirty()
 }
 
 // end writes what was typed, and saves the state if it is worth it.

@@ -122,6 +122,7 @@ func (d *textDoc) publish(origin TextOrigin, by record.Key) {
 func (d *textDoc) diffs(old *text.Doc) {
 	old.Watch(nil)
 	d.changes = nil
+	d.fedAnew()
 	if len(d.subs) == 0 {
 		return
 	}

@@ -224,6 +224,7 @@ func (d *textDoc) edited() {
 	if first {
 		d.space.texts.kick()
 	}
+	d.stir()
 }
 
 // flush makes records of what was typed. The document may be edited meanwhile,
@@ -254,6 +255,7 @@ func (d *textDoc) flush(ctx context.Context) error {
 		close(done)
 		if err == nil {
 			d.unsent = slices.Clone(d.unsent[len(sending):])
+			d.stir()
 			for _, v := range written {
 				d.own[v.ID] = true
 			}

@@ -89,7 +89,11 @@ func FuzzApplyKeepsTheDocumentWhole(f *testing.F) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			held := d.Holds(lane, body)
 			res, err := d.Apply(lane, body)
+			if held != (err == nil && res.Status == Known) {
+				t.Fatalf("held %v, and joined: %+v, %v", held, res, err)
+			}
 			check(t, d)
 			after, _ := d.Save()
 			var format *FormatError
