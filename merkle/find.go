@@ -1,6 +1,9 @@
 package merkle
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"math/bits"
+)
 
 // Finder is what a Source may offer for many prefixes at once: the same as
 // IDs for each, for less.
@@ -36,48 +39,86 @@ func Find(src Source, prefixes []uint64, depth int) (ids []ID, ends []int, err e
 // asked for many nodes at a time, and none is waited for alone.
 const abreast = 128
 
+// nothing stands for nil on the way down.
+var nothing node
+
 // Find is Finder's. The error is nil.
 func (t *Tree) Find(ids []ID, ends []int, prefixes []uint64, depth int) ([]ID, []int, error) {
 	drop := 64 - uint(depth)
 	var room [abreast]*node
+	var place [abreast]int
 	for len(prefixes) > 0 {
 		some := prefixes[:min(abreast, len(prefixes))]
 		prefixes = prefixes[len(some):]
 		at := room[:len(some)]
 		for i := range at {
 			at[i] = t.root
+			if t.root == nil {
+				at[i] = &nothing
+			}
 		}
-		for d, moved := 0, true; moved && d < depth; d++ {
-			moved = false
+		for d, inner := 0, 1; inner > 0 && d < depth; d++ {
+			inner = 0
+			// No branch here depends on what a node holds: that has not come
+			// yet, and a wrong guess would throw away what follows.
 			for i, n := range at {
-				if n != nil && n.count > LeafIDs {
-					at[i] = n.kids[some[i]>>(63-uint(d))&1]
-					moved = true
+				kid := n.kids[some[i]>>(63-uint(d))&1]
+				more := 0
+				if n.count > LeafIDs {
+					n = kid
+					more = 1
 				}
+				inner += more
+				if n == nil {
+					n = &nothing
+				}
+				at[i] = n
 			}
 		}
 		for i, n := range at {
-			switch {
-			case n == nil:
-			case n.count > LeafIDs:
+			place[i] = guess(n.ids, some[i])
+		}
+		for i, n := range at {
+			if n.count > LeafIDs {
 				ids = n.appendIDs(ids)
-			default:
-				want := some[i] >> drop
-				below := 0 // counted without a branch, so that the next leaf is on its way
-				for j := range n.ids {
-					if binary.BigEndian.Uint64(n.ids[j][:8])>>drop < want {
-						below++
-					}
-				}
-				for _, id := range n.ids[below:] {
-					if binary.BigEndian.Uint64(id[:8])>>drop != want {
-						break
-					}
-					ids = append(ids, id)
-				}
+			} else {
+				ids = appendBelow(ids, n.ids, place[i], some[i]>>drop, drop)
 			}
 			ends = append(ends, len(ids))
 		}
 	}
 	return ids, ends, nil
+}
+
+// appendBelow appends those of a leaf that begin with what is wanted. They
+// are looked for around a place.
+func appendBelow(dst, leaf []ID, at int, want uint64, drop uint) []ID {
+	for at > 0 && binary.BigEndian.Uint64(leaf[at-1][:8])>>drop >= want {
+		at--
+	}
+	for at < len(leaf) && binary.BigEndian.Uint64(leaf[at][:8])>>drop < want {
+		at++
+	}
+	for at < len(leaf) && binary.BigEndian.Uint64(leaf[at][:8])>>drop == want {
+		dst = append(dst, leaf[at])
+		at++
+	}
+	return dst
+}
+
+// guess is about where an ID that begins like this stands in a leaf. IDs are
+// hashes: what they have in common over, they lie evenly.
+func guess(ids []ID, prefix uint64) int {
+	if len(ids) < 3 {
+		return 0
+	}
+	first, last := binary.BigEndian.Uint64(ids[0][:8]), binary.BigEndian.Uint64(ids[len(ids)-1][:8])
+	if prefix <= first || last <= first {
+		return 0
+	}
+	if prefix >= last {
+		return len(ids) - 1
+	}
+	at, _ := bits.Mul64((prefix-first)/((last-first)>>32+1)<<32, uint64(len(ids)-1))
+	return int(at)
 }

@@ -52,3 +52,24 @@ func TestFindIsIDsForEach(t *testing.T) {
 		}
 	}
 }
+
+func BenchmarkFind(b *testing.B) {
+	var tree Tree
+	ids := numberedUpTo(1_000_000)
+	tree.Insert(ids...)
+	r := rand.New(rand.NewPCG(1, 2))
+	const n = 500
+	sets := make([][]uint64, 64)
+	for i := range sets {
+		for range n {
+			sets[i] = append(sets[i], binary.BigEndian.Uint64(ids[r.IntN(len(ids))][:])>>16<<16)
+		}
+		slices.Sort(sets[i])
+	}
+	k := 0
+	for b.Loop() {
+		Find(&tree, sets[k%len(sets)], 48)
+		k++
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/prefix")
+}

@@ -9,16 +9,24 @@ type Decoder struct {
 	tail  []Cell // nil until it is known
 	walks []found
 	queue []uint32
-	steps []uint32 // of the walk in hand
+	steps []uint32 // of the walk in hand; room for 64 from the first
 	dense int      // cells below are tested last
 	stuck bool     // the bound was reached
 	blank int      // cells that were empty when they came
 }
 
-// found is an item that was taken out, with its way from the last cell on.
+// found is an item that was taken out: where its walk stands, past the last
+// cell, with the count in the lowest bits of its word.
 type found struct {
-	walk
-	count Cell
+	at, state uint64
+	word      Cell
+}
+
+func (f *found) count() Cell { return f.word & countMask }
+
+// walk is the item's, from there on.
+func (f *found) walk() walk {
+	return walk{at: f.at, state: f.state, seed: seedOf(f.word.symbol()), word: word(f.word &^ countMask)}
 }
 
 // denseShare is the part of the cells that is not tested until no other cell
@@ -50,10 +58,12 @@ func (d *Decoder) Extend(cells []Cell) {
 	d.cells = append(d.cells, cells...)
 	for i := range d.walks {
 		f := &d.walks[i]
-		d.steps = f.until(len(d.cells), d.steps[:0])
+		w := f.walk()
+		d.steps = w.until(len(d.cells), d.steps[:0])
 		for _, at := range d.steps {
-			d.cells[at] = d.cells[at].plus(f.word, -f.count)
+			d.cells[at] = d.cells[at].plus(w.word, -f.count())
 		}
+		f.at, f.state = w.at, w.state
 	}
 	for i := old; i < len(d.cells); i++ {
 		d.touch(uint32(i))
@@ -65,9 +75,9 @@ func (d *Decoder) Extend(cells []Cell) {
 func (d *Decoder) Tail(tail [TailCells]Cell) {
 	d.tail = tail[:]
 	for i := range d.walks {
-		f := &d.walks[i]
-		for _, t := range tailOf(f.seed) {
-			d.tail[t] = d.tail[t].plus(f.word, -f.count)
+		w := d.walks[i].walk()
+		for _, t := range tailOf(w.seed) {
+			d.tail[t] = d.tail[t].plus(w.word, -d.walks[i].count())
 		}
 	}
 }
@@ -76,6 +86,11 @@ func (d *Decoder) Tail(tail [TailCells]Cell) {
 // Cost: half a microsecond for each item.
 func (d *Decoder) Decode() bool {
 	d.dense = len(d.cells) / denseShare
+	if d.walks == nil {
+		d.walks = make([]found, 0, len(d.cells))
+		d.queue = make([]uint32, 0, len(d.cells))
+		d.steps = make([]uint32, 0, 64)
+	}
 	for i := len(d.cells) - 1; i >= d.dense; i-- {
 		d.touch(uint32(i))
 	}
@@ -111,7 +126,7 @@ func (d *Decoder) last() bool {
 }
 
 func (d *Decoder) touch(i uint32) {
-	if c := d.cells[i]; int(i) >= d.dense && c.pure() {
+	if int(i) >= d.dense && d.cells[i].pure() {
 		d.queue = append(d.queue, i)
 	}
 }
@@ -123,32 +138,46 @@ func (d *Decoder) take(c Cell, at, t int) bool {
 		d.stuck = true
 		return false
 	}
-	f := found{walk: begin(c.symbol()), count: c & countMask}
-	d.steps = f.until(len(d.cells), d.steps[:0])
-	tail := tailOf(f.seed)
-	if t >= 0 && !slices.Contains(tail[:], uint8(t)) || t < 0 && !slices.Contains(d.steps, uint32(at)) {
-		return false
+	w, count := begin(c.symbol()), c&countMask
+	d.steps = w.until(len(d.cells), d.steps[:0])
+	if t >= 0 {
+		if tail := tailOf(w.seed); !slices.Contains(tail[:], uint8(t)) {
+			return false
+		}
 	}
 	// An item that is there leaves none of its cells empty. One that only
 	// seems to be would be taken out and put back for ever.
+	through := t >= 0
 	for _, i := range d.steps {
 		if d.cells[i].zero() {
 			return false
 		}
+		through = through || int(i) == at
 	}
-	for _, i := range d.steps {
-		c := d.cells[i].plus(f.word, -f.count)
+	if !through {
+		return false
+	}
+	tested := len(d.steps)
+	for k, i := range d.steps {
+		if int(i) >= d.dense {
+			tested = k
+			break
+		}
+		d.cells[i] = d.cells[i].plus(w.word, -count)
+	}
+	for _, i := range d.steps[tested:] {
+		c := d.cells[i].plus(w.word, -count)
 		d.cells[i] = c
-		if c.pure() && int(i) >= d.dense {
+		if c.pure() {
 			d.queue = append(d.queue, i)
 		}
 	}
 	if d.tail != nil {
-		for _, i := range tail {
-			d.tail[i] = d.tail[i].plus(f.word, -f.count)
+		for _, i := range tailOf(w.seed) {
+			d.tail[i] = d.tail[i].plus(w.word, -count)
 		}
 	}
-	d.walks = append(d.walks, f)
+	d.walks = append(d.walks, found{w.at, w.state, Cell(w.word) | count})
 	return true
 }
 
@@ -176,22 +205,57 @@ func (d *Decoder) Sure() bool {
 // Found is what was taken out so far, ascending: the symbols of items that
 // only we have, and of those that only they have.
 func (d *Decoder) Found() (ours, theirs []Symbol) {
+	mine := 0
 	for i := range d.walks {
-		y := Cell(d.walks[i].word).symbol()
-		if d.walks[i].count == one {
+		if d.walks[i].count() == one {
+			mine++
+		}
+	}
+	ours, theirs = make([]Symbol, 0, mine), make([]Symbol, 0, len(d.walks)-mine)
+	for i := range d.walks {
+		y := d.walks[i].word.symbol()
+		if d.walks[i].count() == one {
 			ours = append(ours, y)
 		} else {
 			theirs = append(theirs, y)
 		}
 	}
-	slices.Sort(ours)
-	slices.Sort(theirs)
+	sortSymbols(ours)
+	sortSymbols(theirs)
 	return cancel(ours, theirs)
+}
+
+// sortSymbols sorts by one byte after the other: symbols are random, and so
+// many of them that comparing takes longer.
+func sortSymbols(ys []Symbol) {
+	if len(ys) < 2000 {
+		slices.Sort(ys)
+		return
+	}
+	from, to := ys, make([]Symbol, len(ys))
+	for shift := 0; shift < SymbolBits; shift += 8 { // six times: the result is in ys
+		var place [257]int
+		for _, y := range from {
+			place[y>>shift&0xff+1]++
+		}
+		for i := 1; i < len(place); i++ {
+			place[i] += place[i-1]
+		}
+		for _, y := range from {
+			b := y >> shift & 0xff
+			to[place[b]] = y
+			place[b]++
+		}
+		from, to = to, from
+	}
 }
 
 // cancel drops what was taken out by mistake and put back: it is there an
 // even number of times.
 func cancel(ours, theirs []Symbol) (o, t []Symbol) {
+	if distinct(ours, theirs) {
+		return ours, theirs
+	}
 	o, t = ours[:0], theirs[:0]
 	for i, j := 0, 0; i < len(ours) || j < len(theirs); {
 		var y Symbol
@@ -216,6 +280,34 @@ func cancel(ours, theirs []Symbol) (o, t []Symbol) {
 		}
 	}
 	return o, t
+}
+
+// distinct reports whether no symbol comes twice in two ascending lists.
+func distinct(a, b []Symbol) bool {
+	for _, ys := range [][]Symbol{a, b} {
+		for i := 1; i < len(ys); i++ {
+			if ys[i] == ys[i-1] {
+				return false
+			}
+		}
+	}
+	for i, j := 0, 0; i < len(a) && j < len(b); { // without a branch on what is random
+		x, y := a[i], b[j]
+		if x == y {
+			return false
+		}
+		less := number(x < y)
+		i += less
+		j += 1 - less
+	}
+	return true
+}
+
+func number(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // Left estimates how many items are still to be found. It says 0 only if all
