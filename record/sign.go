@@ -33,13 +33,17 @@ func Public(key stded25519.PrivateKey) Key { return Key(key.Public().(stded25519
 // Sign completes a record: it sets author and signature and returns it with
 // ID and bytes, keeping nothing of the caller's memory. The error is a
 // *FieldError when a field breaks the format.
+//
+// Signatures are deterministic (RFC 8032), so it does not matter who makes
+// them: the library that verifies takes little more than half as long as the
+// standard one, in constant time too.
 func Sign(space SpaceID, key stded25519.PrivateKey, r Record) (*Verified, error) {
 	r.Author = Public(key)
 	if err := r.Check(); err != nil {
 		return nil, err
 	}
 	message := r.appendMessage(nil, space)
-	copy(r.Signature[:], stded25519.Sign(key, message))
+	copy(r.Signature[:], ed25519.Sign(ed25519.PrivateKey(key), message))
 	b := r.Append(make([]byte, 0, r.Size()))
 	end := len(b) - signatureSize
 	r.Payload = b[r.headSize():end:end]

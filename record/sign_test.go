@@ -2,9 +2,29 @@ package record
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"errors"
 	"testing"
+
+	"pgregory.net/rapid"
 )
+
+// The standard library is the twin: one key and one message have one
+// signature.
+func TestSignaturesAreThoseOfTheStandardLibrary(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		key := ed25519.NewKeyFromSeed(rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(t, "seed"))
+		v, err := Sign(testSpace, key, Record{
+			Kind: Entry, Time: 1, Lane: 1, Seq: 1, Path: "/a", Payload: rapid.SliceOfN(rapid.Byte(), 0, 300).Draw(t, "payload"),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := ed25519.Sign(key, v.appendMessage(nil, testSpace)); !bytes.Equal(v.Signature[:], want) {
+			t.Errorf("%x, want %x", v.Signature, want)
+		}
+	})
+}
 
 func TestSignKeepsNothingOfTheCaller(t *testing.T) {
 	payload := []byte("payload")
