@@ -217,6 +217,7 @@ func (s *Store) tidy() *request {
 	return &request{ctx: context.Background(), done: make(chan error, 1), run: func(c *commit) error {
 		for _, sp := range s.Spaces() {
 			c.work(sp)
+			sp.blanks = blanks{}
 		}
 		return nil
 	}}
@@ -285,6 +286,9 @@ func (s *Store) build(group []*request) *commit {
 		}
 		w.result = w.published()
 		w.space.ahead = w.result
+		if !w.space.dropped {
+			w.space.refresh()
+		}
 	}
 	return c
 }
@@ -296,6 +300,9 @@ func (c *commit) lookAhead() {
 	var vectors, paths [][]byte
 	for _, r := range c.group {
 		for _, d := range r.written {
+			if r.space.blanks.has(d.Path) {
+				continue
+			}
 			if paths = append(paths, pathPrefix(r.space.number, d.Path)); d.Kind == record.Doc {
 				vectors = append(vectors, vectorKey(r.space.number, d.Path))
 			}

@@ -83,7 +83,7 @@ func (w *work) receive(rs []*record.Verified) (*Result, error) {
 	}
 	var vectors [][]byte
 	for i, r := range rs {
-		if r.Kind == record.Doc && res.Verdicts[i] == 0 {
+		if r.Kind == record.Doc && res.Verdicts[i] == 0 && !w.space.blanks.has(r.Path) {
 			vectors = append(vectors, vectorKey(w.s, r.Path))
 		}
 	}

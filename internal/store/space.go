@@ -30,6 +30,7 @@ type Space struct {
 	ahead   *state
 	dropped bool // durably or not
 	lanes   map[record.Key]ownLane
+	blanks  blanks
 	sweptAt uint64 // state.moves when spared deletes were last looked at
 
 	saving   atomic.Bool // a checkpoint is being written; whoever does owns saved

@@ -168,6 +168,7 @@ func (w *work) name(r *record.Verified, n uint64) {
 func (w *work) order(r *record.Verified) error {
 	tx, s := w.c.tx, w.s
 	a := w.c.author(r.Author)
+	blank := w.space.blanks.note(r.Path)
 	tx.set(pathKey(s, r.Path, r.Kind, r.Time, w.version), u32(nil, a))
 	tx.set(dotKey(s, a, r.Lane, r.Seq, w.version), nil)
 	w.nameBlob(r, w.version)
@@ -175,7 +176,7 @@ func (w *work) order(r *record.Verified) error {
 		return err
 	}
 	if r.Kind == record.Doc {
-		return w.remember(r)
+		return w.remember(r, blank)
 	}
 	return nil
 }

@@ -75,6 +75,9 @@ func (w *work) write(key ed25519.PrivateKey, now uint64, d Draft) (*record.Verif
 	if r.Time, first, err = w.writeTime(d.Path, now); err != nil {
 		return nil, err
 	}
+	if first && d.Kind != record.Doc {
+		w.space.blanks.miss() // of a doc, the vector says so
+	}
 	own, err := w.ownLane(r.Author)
 	if err != nil {
 		return nil, err
@@ -120,6 +123,9 @@ func (w *work) arrival(n uint64) (*record.Verified, error) {
 // number of one that has it; 0 if there is none. It takes one seek for each
 // kind that is there.
 func (w *work) newest(path string) (t, n uint64, err error) {
+	if w.space.blanks.has(path) {
+		return 0, 0, nil
+	}
 	lo := pathPrefix(w.s, path)
 	hi := successor(lo)
 	for {
@@ -185,12 +191,18 @@ func (w *work) ownLane(k record.Key) (ownLane, error) {
 }
 
 // remember merges a doc into its path's vector: what a doc that is written
-// here later replaces. The vector outlives the docs.
-func (w *work) remember(r *record.Verified) error {
+// here later replaces. The vector outlives the docs. A blank path has none.
+func (w *work) remember(r *record.Verified, blank bool) error {
 	key := vectorKey(w.s, r.Path)
-	b, err := w.c.tx.get(key)
-	if err != nil {
-		return err
+	var b []byte
+	var err error
+	if !blank {
+		if b, err = w.c.tx.get(key); err != nil {
+			return err
+		}
+		if b == nil {
+			w.space.blanks.miss()
+		}
 	}
 	v, err := decodeVector(key, b)
 	if err != nil {
@@ -239,6 +251,9 @@ func newestEntries(v []seen, n int) []seen {
 
 // replaces is the vector of a doc that is written now in a lane.
 func (w *work) replaces(path string, own record.Tag) ([]record.Replaced, error) {
+	if w.space.blanks.has(path) {
+		return nil, nil
+	}
 	key := vectorKey(w.s, path)
 	b, err := w.c.tx.get(key)
 	if err != nil {
