@@ -182,17 +182,16 @@ func (f *fetcher) lookForWork() bool {
 			f.consider(view, rules, b.Name, b.By)
 		}
 	} else {
-		left := false
-		for a, err := range view.Since(f.seen) {
+		for b, err := range view.BlobsSince(f.seen) {
 			if err != nil {
 				f.note(err)
 				break
 			}
-			if a.Record == nil {
-				left = true
-			} else if ref, ok := BlobOf(a.Record); ok {
-				f.consider(view, rules, ref.Name, []uint64{a.Number})
-			}
+			f.consider(view, rules, b.Name, b.By)
+		}
+		left, err := view.LeftSince(f.seen)
+		if err != nil {
+			f.note(err)
 		}
 		if left {
 			for _, name := range f.machine.Wanted() {

@@ -168,3 +168,38 @@ func (v *Snapshot) Arrived(n uint64) (*record.Verified, error) {
 	}
 	return v.space.readArrival(rows, n)
 }
+
+// BlobsSince yields the members that came after a version and name a blob,
+// with its name, in order. It computes no IDs.
+func (v *Snapshot) BlobsSince(version uint64) iter.Seq2[NamedBlob, error] {
+	return func(yield func(NamedBlob, error) bool) {
+		for in := v.log(tableArrival, version); ; in.next() {
+			x, err := in.peek()
+			if err != nil {
+				yield(NamedBlob{}, err)
+				return
+			}
+			if x == nil {
+				return
+			}
+			n := beU64(x.key[5:])
+			if _, gone := v.gone[n]; gone {
+				continue
+			}
+			r, err := record.Decode(x.value)
+			if err != nil {
+				yield(NamedBlob{}, damagedRow(x.key, "%v", err))
+				return
+			}
+			if ref, ok := BlobOf(&r); ok && !yield(NamedBlob{Name: ref.Name, By: []uint64{n}}, nil) {
+				return
+			}
+		}
+	}
+}
+
+// LeftSince reports whether a member has left after a version.
+func (v *Snapshot) LeftSince(version uint64) (bool, error) {
+	x, err := v.log(tableDeparture, version).peek()
+	return x != nil, err
+}

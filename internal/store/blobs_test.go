@@ -527,3 +527,38 @@ func TestBlobFileNames(t *testing.T) {
 		t.Errorf("%v, %v", got, err)
 	}
 }
+
+// What came since a version is told as BlobsNamed tells all.
+func TestBlobsSinceAreThoseNamed(t *testing.T) {
+	engines(t, func(t *testing.T, s *Store) {
+		sp := createSpace(t, s)
+		grant(t, sp, 1, record.Writer, "/")
+		var before uint64
+		for i := range 4 {
+			for _, named := range []bool{true, false} {
+				d := Draft{Kind: record.Doc, Path: fmt.Sprintf("/%d/%v", i, named), Payload: []byte("text")}
+				if named {
+					d.Blob, d.Payload = true, blob.Ref{Name: blob.Name{Size: uint64(i) + 1}}.Encode()
+				}
+				if _, err := sp.Write(t.Context(), key(1), 1, d); err != nil {
+					t.Fatal(err)
+				}
+			}
+			v := snapshot(t, sp)
+			if left, err := v.LeftSince(before); left || err != nil {
+				t.Errorf("somebody left: %v, %v", left, err)
+			}
+			var got []NamedBlob
+			for b, err := range v.BlobsSince(before) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				got = append(got, b)
+			}
+			if len(got) != 1 || got[0].Size != uint64(i)+1 || len(got[0].By) != 1 || got[0].By[0] != v.Version()-1 {
+				t.Errorf("since %d: %+v", before, got)
+			}
+			before = v.Version()
+		}
+	})
+}
