@@ -103,11 +103,6 @@ func (e *evil) talk(frame []byte) []byte {
 		return bad
 	case e.what == Truncating && e.rng.IntN(3) == 0:
 		return frame[:1+e.rng.IntN(len(frame))]
-	case e.what == Lying && (session.FrameType(frame[0]) == session.StateFrame || session.FrameType(frame[0]) == session.TotalFrame):
-		w.sometimes("a lie about a root")
-		bad := append([]byte{}, frame...)
-		bad[1+e.rng.IntN(32)] ^= 0xFF
-		return bad
 	}
 	return frame
 }
@@ -188,13 +183,75 @@ func (e *evil) rage() {
 	}
 }
 
-// view is what it shows in a session: all of it, or only what is its own.
+// view is what it shows in a session: all of it, only what is its own, or
+// another root than that of what it holds.
 func (e *evil) view(v session.View) session.View {
-	if e.what != Withholding {
-		return v
+	switch e.what {
+	case Withholding:
+		e.r.w.sometimes("a session that withholds")
+		return &partialView{View: v, self: record.Public(e.r.key), space: e.r.w.space}
+	case Lying:
+		if lie := e.lie(v); lie != nil {
+			e.r.w.sometimes("a lie about a root")
+			return lie
+		}
 	}
-	e.r.w.sometimes("a session that withholds")
-	return &partialView{View: v, self: record.Public(e.r.key), space: e.r.w.space}
+	return v
+}
+
+// lie is a view whose root is that of another set of as many records. The
+// liar keeps to it from hello to the last frame: one that admits the truth
+// half-way, or hangs up, has said nothing that a peer could tell from a set
+// that moved and a link that broke.
+func (e *evil) lie(v session.View) session.View {
+	for item, err := range v.Index().Items(0, min(1, v.Index().Len())) {
+		if err != nil {
+			return nil
+		}
+		trie, err := merkle.Overlay(v.Trie(), []merkle.ID{hashOf(item.ID[:])}, []merkle.ID{item.ID})
+		if err != nil {
+			return nil
+		}
+		return &lyingView{View: v, trie: lyingTrie{v.Trie(), trie}, e: e}
+	}
+	return nil
+}
+
+// lyingTrie hashes another set than the one it finds records in.
+type lyingTrie struct{ true, false merkle.Source }
+
+func (t lyingTrie) Subtree(prefix merkle.ID, depth int) (int, merkle.Digest, error) {
+	return t.false.Subtree(prefix, depth)
+}
+
+func (t lyingTrie) IDs(prefix merkle.ID, depth int) ([]merkle.ID, error) {
+	if depth > 32 { // somebody asks for a record by its name
+		return t.true.IDs(prefix, depth)
+	}
+	return t.false.IDs(prefix, depth)
+}
+
+// lyingView says that it holds a record that there is not, in the place of
+// one that it holds.
+type lyingView struct {
+	session.View
+	trie merkle.Source
+	e    *evil
+}
+
+func (v *lyingView) Trie() merkle.Source { return v.trie }
+
+func (v *lyingView) Root() ([32]byte, error) {
+	count, hash, err := merkle.Hash(v.trie)
+	return merkle.Root(v.e.r.w.space, nil, count, hash), err
+}
+
+func (v *lyingView) Filter(sweeps []*record.Verified) (session.View, error) {
+	f, err := v.View.Filter(sweeps)
+	if err != nil {
+		return nil, err
+	}
+	return v.e.view(f), nil
 }
 
 // partialView shows control records, sweeps and one author's data.
