@@ -375,7 +375,7 @@ func (c *checker) session(s *side, rep session.Report, failed error) {
 		w.sometimes("a session that exchanged control records")
 	}
 	moved := rep.RecordsIn + rep.RecordsOut
-	if most := int64(8192 + 900*moved + 64*int(rep.Count)/16); failed == nil && rep.OverheadIn()+rep.OverheadOut() > most {
+	if most := int64(2048 + 900*moved + 64*int(rep.Count)/16); failed == nil && rep.OverheadIn()+rep.OverheadOut() > most {
 		w.violate("C11", "a session of %d and %d moved %d records of %d and cost %d bytes beside them, over %d",
 			s.r.i, o.i, moved, rep.Count, rep.OverheadIn()+rep.OverheadOut(), most)
 	}
