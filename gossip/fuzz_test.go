@@ -171,10 +171,10 @@ func (m *Machine) check(t *rapid.T) {
 			t.Fatalf("passive view %v", m.passive)
 		}
 	}
-	if m.cache.bytes > m.o.CacheBytes || len(m.cache.byID) != m.cache.queue.len() {
+	if m.cache.bytes > m.o.CacheBytes || m.cache.byID != nil && len(m.cache.byID) != m.cache.queue.len() {
 		t.Fatalf("cache: %d bytes, %d of %d", m.cache.bytes, len(m.cache.byID), m.cache.queue.len())
 	}
-	if len(m.seen.young) > m.o.SeenIDs || len(m.seen.old) > m.o.SeenIDs {
+	if m.seen.young.n > m.o.SeenIDs || m.seen.old.n > m.o.SeenIDs {
 		t.Fatal("it remembers too much")
 	}
 	books := map[Peer]account{}
@@ -197,8 +197,8 @@ func (m *Machine) check(t *rapid.T) {
 		t.Fatalf("accounts %v, books %v", m.accounts, books)
 	}
 	for p, a := range books {
-		if m.accounts[p] != a {
-			t.Fatalf("account of %x: %+v, want %+v", p[:1], m.accounts[p], a)
+		if m.account(p) != a {
+			t.Fatalf("account of %x: %+v, want %+v", p[:1], m.account(p), a)
 		}
 	}
 	if len(m.hot) != len(m.hotByID) {

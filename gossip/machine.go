@@ -1,6 +1,7 @@
 package gossip
 
 import (
+	"encoding/binary"
 	"maps"
 	"math"
 	"slices"
@@ -23,7 +24,7 @@ type Machine struct {
 	cache    cache
 	open     map[ID]*candidate // delivered or held, not judged for good
 	held     fifo[waiting]     // undecided ones, by age; some are judged meanwhile
-	accounts map[Peer]account
+	accounts []accountOf
 
 	members []Peer
 	links   []*link // up or being opened, oldest first
@@ -39,6 +40,7 @@ type Machine struct {
 	fetching map[ID]time.Duration // asked for in a reply, until then
 
 	seekAt, shuffleAt, houseAt, roundAt time.Duration
+	nextAt                              time.Duration // the first of all
 	seekFails                           int
 	awaiting                            bool // the answer to a shuffle
 }
@@ -62,7 +64,8 @@ func New(o Options) (*Machine, error) {
 	}
 	m := &Machine{o: o}
 	m.seen.size = o.SeenIDs
-	m.cache.most = o.CacheBytes
+	m.seen.salt = binary.LittleEndian.Uint64(o.Self[:8])
+	m.cache.most, m.cache.age = o.CacheBytes, o.CacheAge
 	return m, nil
 }
 
@@ -92,7 +95,10 @@ func (m *Machine) Step(now time.Duration, in Input) []Output {
 	case Members:
 		m.newMembers(in.Peers)
 	}
-	m.due()
+	if m.nextAt = m.next(); m.nextAt <= m.now {
+		m.due()
+		m.nextAt = m.next()
+	}
 	return m.out
 }
 
@@ -145,6 +151,11 @@ func (m *Machine) Next() time.Duration {
 	if !m.started {
 		return never
 	}
+	return m.nextAt
+}
+
+func (m *Machine) next() time.Duration {
+	m.wantsDue.trim(m.wants)
 	at := min(m.seekAt, m.shuffleAt, m.houseAt, m.roundAt, m.wantsDue.next())
 	for _, l := range m.links {
 		at = min(at, l.lazyAt, l.until)
@@ -163,7 +174,7 @@ func (m *Machine) keepHouse() {
 		}
 	}
 	m.hot = slices.DeleteFunc(m.hot, func(h *hot) bool {
-		if m.cache.byID[h.id] != nil {
+		if m.cache.find(h.id) != nil {
 			return false
 		}
 		delete(m.hotByID, h.id)

@@ -164,7 +164,7 @@ func (m *Machine) replied(p Peer, wanted, known []ID) {
 		return
 	}
 	for _, id := range wanted {
-		have := m.cache.byID[id]
+		have := m.cache.find(id)
 		if have == nil {
 			continue
 		}

@@ -19,15 +19,15 @@ const (
 type link struct {
 	peer    Peer
 	class   Class
-	rtt     time.Duration
 	state   state
-	ours    bool          // opened by a Connect
-	urgent  bool          // to be asked with urgency
+	ours    bool // opened by a Connect
+	urgent  bool // to be asked with urgency
+	eager   bool // on the tree
+	rtt     time.Duration
 	until   time.Duration // when dialing and asking have failed, else never
 	askedAt time.Duration // last, or 0
 	floodAt time.Duration // no Flood is charged before
 
-	eager   bool   // on the tree
 	lazy    []news // to be announced at lazyAt
 	lazyAt  time.Duration
 	graft   []ID          // within one step

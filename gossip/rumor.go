@@ -100,7 +100,7 @@ func (m *Machine) rumor(l *link, r Rumor, hops uint8) {
 		m.another(c, l, r, hops)
 		return
 	}
-	if m.accounts[l.peer].open >= maxOpen {
+	if m.account(l.peer).open >= maxOpen {
 		m.stats.Dropped++
 		return
 	}
@@ -142,7 +142,7 @@ func same(a, b Rumor) bool { return a.Size == b.Size && bytes.Equal(a.Payload, b
 // duplicate takes a copy of what is known.
 func (m *Machine) duplicate(l *link, r Rumor) {
 	m.stats.Duplicates++
-	if have := m.cache.byID[r.ID]; have != nil && !same(have.rumor, r) {
+	if have := m.cache.find(r.ID); have != nil && !same(have.rumor, r) {
 		m.charge(l.peer, Conflict, r.ID)
 		return
 	}
@@ -218,7 +218,7 @@ func (m *Machine) settle(c *candidate, v Verdict) {
 // The ID itself is nobody's fault: it may have been put on a false content.
 func (m *Machine) retry(c *candidate) {
 	for i, v := range c.other {
-		if m.isShunned(v.from) || m.accounts[v.from].open >= maxOpen {
+		if m.isShunned(v.from) || m.account(v.from).open >= maxOpen {
 			continue
 		}
 		next := &candidate{rumor: v.rumor, hops: v.hops, from: v.from, other: c.other[i+1:], told: c.told, at: m.now, late: c.late}
@@ -239,7 +239,7 @@ func (m *Machine) hold(c *candidate) {
 	if c.held {
 		return
 	}
-	a, n := m.accounts[c.from], c.rumor.bytes()
+	a, n := m.account(c.from), c.rumor.bytes()
 	if a.held >= maxHeld || a.heldBytes+n > maxHeldBytes {
 		m.stats.Dropped++
 		m.close(c)

@@ -58,6 +58,16 @@ func (t *timers) pop(now time.Duration, wants map[ID]*want) (timer, bool) {
 	return timer{}, false
 }
 
+// trim drops timers left behind in front.
+func (t *timers) trim(wants map[ID]*want) {
+	for len(*t) > 0 {
+		if w := wants[(*t)[0].id]; w != nil && w.at == (*t)[0].at {
+			return
+		}
+		t.remove()
+	}
+}
+
 func (t *timers) remove() {
 	h := *t
 	n := len(h) - 1

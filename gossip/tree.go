@@ -114,7 +114,7 @@ func (m *Machine) want(id ID, a announcer, at time.Duration) {
 		}
 		return
 	}
-	if m.accounts[a.peer].wants >= maxWants {
+	if m.account(a.peer).wants >= maxWants {
 		m.stats.Dropped++
 		return
 	}
@@ -217,7 +217,7 @@ func (m *Machine) grafted(l *link, ids []ID) {
 		l.eager = true
 	}
 	for _, id := range ids {
-		have := m.cache.byID[id]
+		have := m.cache.find(id)
 		if have == nil {
 			continue // a session will bring it
 		}

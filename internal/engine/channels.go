@@ -10,7 +10,7 @@ import (
 )
 
 func (e *Engine) streamUp(key Peer) {
-	p := e.peers[key]
+	p := e.peers.find(key)
 	if p == nil || p.link != up || p.banned > e.now || e.o.Manual {
 		return
 	}
@@ -30,7 +30,6 @@ func (e *Engine) streamDown(p *peer) {
 
 // silence takes a peer out of a space's gossip.
 func (e *Engine) silence(p *peer, b *bond) {
-	b.channel = nil
 	if b.told {
 		b.told = false
 		e.tell(b.space, gossip.PeerDown{Peer: p.key})
@@ -111,24 +110,24 @@ func (e *Engine) meet(p *peer, s *space) {
 	if ours < 0 || !theirs {
 		return
 	}
-	b.channel, b.told = &channel{uint8(ours)}, true
+	b.channel, b.told = uint8(ours), true
 	e.tell(s, gossip.PeerUp{Peer: p.key, Class: p.class, RTT: p.rtt})
 	e.tellNotes(p, b)
 }
 
-// channelTo is where frames of a space go to a peer; nil if nowhere.
-func (e *Engine) channelTo(key Peer, s *space) *channel {
-	if p := e.peers[key]; p != nil {
+// channelTo is where frames of a space go to a peer, if anywhere.
+func (e *Engine) channelTo(key Peer, s *space) (number uint8, ok bool) {
+	if p := e.peers.find(key); p != nil {
 		if b := p.bond(s); b != nil {
-			return b.channel
+			return b.channel, b.told
 		}
 	}
-	return nil
+	return 0, false
 }
 
 // frame takes one frame of the stream.
 func (e *Engine) frame(key Peer, b []byte) {
-	p := e.peers[key]
+	p := e.peers.find(key)
 	if p == nil || !p.stream || p.banned > e.now {
 		return
 	}

@@ -18,7 +18,7 @@ type Engine struct {
 	online bool
 
 	spaces []*space // by ID
-	peers  map[Peer]*peer
+	peers  roster
 	order  []*peer // the same, oldest first: no map order reaches an output
 
 	sessions map[Session]*session
@@ -53,7 +53,6 @@ func New(o Options) (*Engine, error) {
 	}
 	return &Engine{
 		o: o, rand: o.Rand, online: true, dueAt: never,
-		peers:    make(map[Peer]*peer),
 		sessions: make(map[Session]*session),
 	}, nil
 }
@@ -81,7 +80,7 @@ func (e *Engine) Step(now time.Duration, in Input) []Output {
 	case StreamUp:
 		e.streamUp(in.Peer)
 	case StreamDown:
-		if p := e.peers[in.Peer]; p != nil {
+		if p := e.peers.find(in.Peer); p != nil {
 			e.streamDown(p)
 		}
 	case Frame:
@@ -174,12 +173,12 @@ func (e *Engine) flush() {
 		for _, out := range t.space.machine.Step(e.now, t.in) {
 			switch out := out.(type) {
 			case gossip.Send:
-				c := e.channelTo(out.Peer, t.space)
-				if c == nil {
+				number, ok := e.channelTo(out.Peer, t.space)
+				if !ok {
 					continue
 				}
-				if wrapped == nil || channel != c.number || &last[0] != &out.Frame[0] || len(last) != len(out.Frame) {
-					last, channel = out.Frame, c.number
+				if wrapped == nil || channel != number || &last[0] != &out.Frame[0] || len(last) != len(out.Frame) {
+					last, channel = out.Frame, number
 					wrapped = frame{kind: frameRumors, channel: channel, body: out.Frame}.encode()
 				}
 				e.emit(Send{out.Peer, wrapped})
@@ -221,7 +220,7 @@ type space struct {
 	movedAt   time.Duration
 	antiAt    time.Duration // of a space with many members
 	published bucket
-	judging   map[ID]judging
+	judging   []judging // by no order; few at a time
 	held      []judging // undecided, oldest first
 	heldBytes int
 	announced []announced // too large for a rumor, oldest first

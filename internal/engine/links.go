@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"encoding/binary"
 	"slices"
 	"time"
 
@@ -22,11 +23,11 @@ type peer struct {
 	key    Peer
 	link   link
 	class  gossip.Class
-	rtt    time.Duration
 	stream bool
+	wanted bool // all members of some space are connected, and this is one
+	once   bool // a connection is wanted for what is going on
+	rtt    time.Duration
 
-	wanted  bool          // all members of some space are connected, and this is one
-	once    bool          // a connection is wanted for what is going on
 	askers  []*space      // whose gossip waits for a connection
 	dialAt  time.Duration // not before; of a dial under way, when it has failed
 	backoff time.Duration
@@ -36,12 +37,64 @@ type peer struct {
 	opened []*space // by our channel number; nil where closed
 	heard  []heard  // what the peer opened
 
-	running int // sessions with it, whoever began them, those that wait included
-	inside  int // of them, its own
-	charged int
+	running int32 // sessions with it, whoever began them, those that wait included
+	inside  int32 // of them, its own
+	charged int32
 	first   time.Duration // the first of those charges
 	banned  time.Duration // until then
 	frames  bucket
+
+	one  bond // room for the first of bonds, and for the slice of it: most peers have one
+	room [1]*bond
+}
+
+// roster finds peers by key: ascending by the first eight bytes, beside which
+// there is little that a search has to touch.
+type roster []struct {
+	tag uint64
+	p   *peer
+}
+
+// find returns nil for who is not there.
+func (r roster) find(key Peer) *peer {
+	for i := r.place(key); i < len(r) && r[i].tag == tagged(key); i++ {
+		if r[i].p.key == key {
+			return r[i].p
+		}
+	}
+	return nil
+}
+
+func tagged(key Peer) uint64 { return binary.BigEndian.Uint64(key[:8]) }
+
+// place is that of the first who is not before the key.
+func (r roster) place(key Peer) int {
+	tag := tagged(key)
+	lo, hi := 0, len(r)
+	for lo < hi {
+		if mid := (lo + hi) / 2; r[mid].tag < tag {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	return lo
+}
+
+func (r *roster) add(p *peer) {
+	*r = slices.Insert(*r, r.place(p.key), struct {
+		tag uint64
+		p   *peer
+	}{tagged(p.key), p})
+}
+
+func (r *roster) drop(p *peer) {
+	for i := r.place(p.key); i < len(*r); i++ {
+		if (*r)[i].p == p {
+			*r = slices.Delete(*r, i, i+1)
+			return
+		}
+	}
 }
 
 // heard is a space that the peer speaks of.
@@ -55,29 +108,26 @@ type heard struct {
 // bond is a connected peer's part in one space.
 type bond struct {
 	space   *space
-	channel *channel      // both have opened the space
-	told    bool          // gossip knows of it
-	openAt  time.Duration // when we opened it last
+	told    bool  // both have opened the space, and gossip knows of it
+	channel uint8 // ours, if told
+	stirred bool  // the space has moved here since both agreed
+	why     Why
+	fails   int32
 
+	openAt    time.Duration // when we opened it last
 	dueAt     time.Duration // of the next session, never if there is no reason
-	why       Why
 	wantedAt  time.Duration // when that was found
 	notBefore time.Duration
 	antiAt    time.Duration
-	stirred   bool // the space has moved here since both agreed
 	stirredAt time.Duration
 	version   uint64 // of the space here, at which both held the same
-	fails     int
 }
 
-// channel is where to send frames of a space.
-type channel struct{ number uint8 }
-
 func (e *Engine) peer(key Peer) *peer {
-	p := e.peers[key]
+	p := e.peers.find(key)
 	if p == nil {
 		p = &peer{key: key}
-		e.peers[key] = p
+		e.peers.add(p)
 		e.order = append(e.order, p)
 	}
 	return p
@@ -85,14 +135,14 @@ func (e *Engine) peer(key Peer) *peer {
 
 // forget drops a peer of whom nothing is to be remembered.
 func (e *Engine) forget(p *peer) {
-	if e.peers[p.key] != p || p.link != down || p.wanted || p.once || p.running > 0 || p.banned > e.now ||
-		len(p.askers) > 0 || p.charged > 0 && p.first+banFor > e.now {
+	if p.link != down || p.wanted || p.once || p.running > 0 || p.banned > e.now ||
+		len(p.askers) > 0 || p.charged > 0 && p.first+banFor > e.now || e.peers.find(p.key) != p {
 		return
 	}
 	if p.backoff > 0 && p.dialAt > e.now && len(e.order) <= maxForgotten {
 		return
 	}
-	delete(e.peers, p.key)
+	e.peers.drop(p)
 	if i := slices.Index(e.order, p); i >= 0 {
 		e.order = slices.Delete(e.order, i, i+1)
 	}
@@ -118,7 +168,7 @@ func (e *Engine) review() {
 			continue
 		}
 		for _, m := range s.members {
-			if m != e.o.Self && e.peers[m] == nil {
+			if m != e.o.Self && e.peers.find(m) == nil {
 				e.peer(m).dialAt = e.now
 			}
 		}
@@ -156,7 +206,11 @@ func (e *Engine) rebond(p *peer) {
 	}
 	for _, s := range e.spaces {
 		if s.has(p.key) && p.bond(s) == nil {
-			b := &bond{space: s, dueAt: e.now, why: Connected, antiAt: never}
+			b := new(bond)
+			if len(p.bonds) == 0 {
+				b, p.bonds = &p.one, p.room[:0]
+			}
+			*b = bond{space: s, dueAt: e.now, why: Connected, antiAt: never}
 			if e.yields(p) {
 				b.dueAt += greet
 			}
@@ -211,7 +265,7 @@ func (e *Engine) peerUp(in PeerUp) {
 }
 
 func (e *Engine) peerDown(key Peer) {
-	p := e.peers[key]
+	p := e.peers.find(key)
 	if p == nil || p.link == down {
 		return
 	}
@@ -256,7 +310,7 @@ func (e *Engine) found(key Peer) {
 
 // connect answers a gossip machine that wants a link.
 func (e *Engine) connect(s *space, key Peer) {
-	p := e.peers[key]
+	p := e.peers.find(key)
 	switch {
 	case e.o.Manual || !e.online || s.mute || p != nil && (p.banned > e.now || p.link == up || p.link == down && p.dialAt > e.now):
 		e.tell(s, gossip.PeerDown{Peer: key})
@@ -271,7 +325,8 @@ func (e *Engine) connect(s *space, key Peer) {
 
 // dueLinks dials, gives up dials, and hangs up what is of no use.
 func (e *Engine) dueLinks() {
-	for _, p := range slices.Clone(e.order) {
+	for i := 0; i < len(e.order); {
+		p := e.order[i]
 		switch {
 		case p.link == dialing && p.dialAt <= e.now:
 			e.peerDown(p.key)
@@ -279,8 +334,11 @@ func (e *Engine) dueLinks() {
 			p.link, p.dialAt = dialing, e.now+dialWait
 			e.stats.Dials++
 			e.emit(Dial{p.key})
-		default:
+		case p.link == down:
 			e.forget(p)
+		}
+		if i < len(e.order) && e.order[i] == p { // it was not forgotten
+			i++
 		}
 	}
 	for _, p := range e.order {

@@ -78,14 +78,14 @@ func (e *Engine) keep(s *space, n *noted, from Peer) {
 	s.noteBytes += len(n.bytes)
 	e.changed = true
 	for _, p := range e.order {
-		if b := p.bond(s); b != nil && b.channel != nil && p.key != from && p.key != n.Device {
+		if b := p.bond(s); b != nil && b.told && p.key != from && p.key != n.Device {
 			e.sendNote(p, b, n)
 		}
 	}
 }
 
 func (e *Engine) sendNote(p *peer, b *bond, n *noted) {
-	e.emit(Send{p.key, frame{kind: frameNote, channel: b.channel.number, body: n.bytes}.encode()})
+	e.emit(Send{p.key, frame{kind: frameNote, channel: b.channel, body: n.bytes}.encode()})
 }
 
 // tellNotes tells a peer what is known, of many a random part.

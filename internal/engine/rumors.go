@@ -46,11 +46,18 @@ func (e *Engine) deliver(s *space, d gossip.Deliver) {
 	e.missed(s, d.From)
 }
 
+// judge notes that a verdict is awaited, one for each ID.
 func (s *space) judge(j judging) {
-	if s.judging == nil {
-		s.judging = make(map[ID]judging)
+	if i := s.judged(j.id); i >= 0 {
+		s.judging[i] = j
+		return
 	}
-	s.judging[j.id] = j
+	s.judging = append(s.judging, j)
+}
+
+// judged is the place of an ID in judging, or -1.
+func (s *space) judged(id ID) int {
+	return slices.IndexFunc(s.judging, func(j judging) bool { return j.id == id })
 }
 
 // settleAnnounced asks whether what a peer announced has come by a session
@@ -111,11 +118,14 @@ func (e *Engine) judged(in Judged) {
 	if s == nil {
 		return
 	}
-	j, ok := s.judging[in.ID]
-	if !ok {
+	i := s.judged(in.ID)
+	if i < 0 {
 		return
 	}
-	delete(s.judging, in.ID)
+	j, last := s.judging[i], len(s.judging)-1
+	s.judging[i] = s.judging[last]
+	s.judging[last] = judging{}
+	s.judging = s.judging[:last]
 	if in.Verdict == gossip.Undecided {
 		e.hold(s, j)
 	}
@@ -181,8 +191,8 @@ func (e *Engine) committed(in Committed) {
 // learned takes a record that came by other means than a rumor, or that has
 // become a member now.
 func (e *Engine) learned(s *space, id ID) {
-	if j, ok := s.judging[id]; ok { // its verdict is on the way, and says more
-		if !j.held && j.bytes != nil {
+	if i := s.judged(id); i >= 0 { // its verdict is on the way, and says more
+		if j := s.judging[i]; !j.held && j.bytes != nil {
 			e.tell(s, gossip.Learned{ID: id})
 		}
 		return

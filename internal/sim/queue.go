@@ -3,19 +3,23 @@ package sim
 import "time"
 
 // queue holds what is yet to happen, by time and then in the order it was
-// put there: a heap of four branches.
+// put there: a heap of four branches, of numbers alone, so that moving things
+// in it costs the collector nothing.
 type queue[T any] struct {
-	heap []timed[T]
+	heap []timed
+	vals []T
+	free []int32 // places in vals
 	seq  uint64
 }
 
-type timed[T any] struct {
+// timed is when a value is due.
+type timed struct {
 	at  time.Duration
 	seq uint64
-	val T
+	val int32
 }
 
-func (t *timed[T]) before(u *timed[T]) bool { return t.at < u.at || t.at == u.at && t.seq < u.seq }
+func (t *timed) before(u *timed) bool { return t.at < u.at || t.at == u.at && t.seq < u.seq }
 
 // next is when the first of them is due; forever when there is none.
 func (q *queue[T]) next() time.Duration {
@@ -26,10 +30,17 @@ func (q *queue[T]) next() time.Duration {
 }
 
 func (q *queue[T]) push(at time.Duration, val T) {
-	h := append(q.heap, timed[T]{at: at, seq: q.seq, val: val})
+	place := int32(len(q.vals))
+	if n := len(q.free); n > 0 {
+		place, q.free = q.free[n-1], q.free[:n-1]
+		q.vals[place] = val
+	} else {
+		q.vals = append(q.vals, val)
+	}
+	e := timed{at: at, seq: q.seq, val: place}
+	h := append(q.heap, e)
 	q.seq++
 	i := len(h) - 1
-	e := h[i]
 	for i > 0 {
 		up := (i - 1) / 4
 		if !e.before(&h[up]) {
@@ -47,7 +58,6 @@ func (q *queue[T]) pop() (time.Duration, T) {
 	h := q.heap
 	first, n := h[0], len(h)-1
 	e := h[n]
-	h[n] = timed[T]{}
 	h = h[:n]
 	q.heap = h
 	for i := 0; n > 0; {
@@ -64,7 +74,11 @@ func (q *queue[T]) pop() (time.Duration, T) {
 		h[i] = h[least]
 		i = least
 	}
-	return first.at, first.val
+	val := q.vals[first.val]
+	var none T
+	q.vals[first.val] = none
+	q.free = append(q.free, first.val)
+	return first.at, val
 }
 
 // forever is the time of what never happens.
