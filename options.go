@@ -79,7 +79,9 @@ type Options struct {
 	SweepDelay time.Duration
 	// HistoryWindow is how long a removal by others can be undone by sealing
 	// them: only older ones are left out when own parts of maps, sets and the
-	// like are folded. Default 30 days; negative: none.
+	// like are folded. Records of texts are folded when they are older, and what
+	// has been deleted from a text for longer is dropped; versions from before
+	// can be read if they were kept (Text.Keep). Default 30 days; negative: none.
 	HistoryWindow time.Duration
 	// TrashAge is how long a killed record stays in the local trash.
 	// Default 7 days; negative keeps none.

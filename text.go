@@ -86,6 +86,10 @@ func ParseTextVersion(s string) (TextVersion, error) {
 func (v TextVersion) Covers(other TextVersion) bool { return v.dots.Covers(other.dots) }
 
 var (
+	// ErrFolded says that a version of a text cannot be read any more: its
+	// records were folded with later ones, or text of it was dropped since. See
+	// Options.HistoryWindow, and Text.Keep.
+	ErrFolded = errors.New("anabranch: that version of the text is older than its history")
 	// ErrTextVersion says that records of a version are not held here: they
 	// have not arrived, or were withdrawn.
 	ErrTextVersion = errors.New("anabranch: records of that version of the text are not here")
@@ -196,7 +200,8 @@ func (t *Text) Version(ctx context.Context) (TextVersion, error) {
 	return v, err
 }
 
-// At is the text at a version. ErrTextVersion if records of it are not here.
+// At is the text at a version. ErrTextVersion if records of it are not here,
+// ErrFolded if they were folded and the version was not kept.
 func (t *Text) At(ctx context.Context, v TextVersion) (string, error) {
 	var s string
 	err := t.use(ctx, func(d *textDoc) error {
@@ -248,6 +253,7 @@ type TextEvent struct {
 	Version  TextVersion // the text's when this record was the newest
 	Inserted int         // runes
 	Deleted  int
+	Folds    int  // records that this one stands for; 0: none
 	Waits    bool // it speaks of characters that are not here
 	Refused  bool // no delta of a text, or one that says a second thing of a character
 }

@@ -6,7 +6,6 @@ import (
 	"crypto/ed25519"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -55,6 +54,7 @@ type textDoc struct {
 	avoid   uint64             // the lane that was left
 	behind  int                // records joined since the state was saved
 	saved   int                // bytes of the saved state
+	wrote   int                // records written here since the last look at folding
 
 	subs    map[*textSub]bool
 	changes []text.Patch // since the last publish, while somebody subscribes
@@ -224,16 +224,17 @@ func (d *textDoc) take(ctx context.Context, view *store.Snapshot, fresh []*recor
 // note counts a record as included.
 func (d *textDoc) note(v *record.Verified, name uint64, number uint64) {
 	d.have = append(d.have, number)
-	d.dots.Add(name, v.Seq, v.Seq)
+	addDots(&d.dots, v)
 	d.authors[name] = v.Author
 	d.newest = max(d.newest, v.Time)
 }
 
 func (d *textDoc) join(v *record.Verified) (text.Result, error) {
-	if v.Blob {
-		return text.Result{}, ErrNotText
+	parts, err := textParts(v)
+	if err != nil {
+		return text.Result{}, err
 	}
-	return d.doc.Apply(laneName(v.Author, v.Lane), v.Payload)
+	return applyParts(d.doc, parts)
 }
 
 // settle makes the document one of a snapshot's version.
@@ -315,16 +316,16 @@ func (d *textDoc) resume(ctx context.Context, old *text.Doc, own uint64, unsent 
 // else as all replicas agree to.
 func (d *textDoc) make(records []*record.Verified) (doc *text.Doc, forked []uint64, refused int) {
 	doc = text.New(0)
-	parts := make([]text.Part, len(records))
+	var parts []text.Part
 	plain := true
-	for i, v := range records {
-		parts[i] = text.Part{Lane: laneName(v.Author, v.Lane), Number: v.Seq, ID: v.ID}
-		if v.Blob {
+	for _, v := range records {
+		of, err := textParts(v)
+		if err != nil {
 			refused++
 			continue
 		}
-		parts[i].Body = v.Payload
-		res, err := doc.Apply(parts[i].Lane, v.Payload)
+		parts = append(parts, of...)
+		res, err := applyParts(doc, of)
 		var format *text.FormatError
 		switch {
 		case errors.As(err, &format):
@@ -353,37 +354,6 @@ func (d *textDoc) reset() {
 // volatile is what was typed and is no record yet, as deltas of the lane.
 func (d *textDoc) volatile() [][]byte {
 	return append(slices.Clone(d.unsent), d.doc.Draft(textDelta)...)
-}
-
-// at is the document at a version.
-func (d *textDoc) at(ctx context.Context, v TextVersion) (*text.Doc, error) {
-	records, err := d.records(ctx, v)
-	if err != nil {
-		return nil, err
-	}
-	doc, _, _ := d.make(records)
-	return doc, nil
-}
-
-// records are the live records of a version, oldest first.
-func (d *textDoc) records(ctx context.Context, v TextVersion) ([]*record.Verified, error) {
-	all, err := d.all(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var found crdt.Context
-	out := slices.DeleteFunc(all, func(r *record.Verified) bool {
-		name := laneName(r.Author, r.Lane)
-		if !v.dots.Has(crdt.Dot{Lane: name, Number: r.Seq}) {
-			return true
-		}
-		found.Add(name, r.Seq, r.Seq)
-		return false
-	})
-	if !found.Covers(v.dots) {
-		return nil, fmt.Errorf("%w: %q", ErrTextVersion, d.path)
-	}
-	return out, nil
 }
 
 // all are the live deltas here, by (time, ID).
@@ -418,15 +388,18 @@ func (d *textDoc) history(ctx context.Context, limit int) ([]TextEvent, error) {
 	var dots crdt.Context
 	var out []TextEvent
 	for i, v := range all {
-		name := laneName(v.Author, v.Lane)
 		e := TextEvent{Record: v}
 		doc.Watch(func(p text.Patch) {
 			e.Inserted += utf8.RuneCountInString(p.Text)
 			e.Deleted += p.Delete
 		})
-		res, err := doc.Apply(name, v.Payload)
-		e.Refused, e.Waits = err != nil || v.Blob, res.Status == text.Parked
-		dots.Add(name, v.Seq, v.Seq)
+		parts, err := textParts(v)
+		var res text.Result
+		if err == nil {
+			res, err = applyParts(doc, parts)
+		}
+		e.Refused, e.Waits, e.Folds = err != nil, res.Status == text.Parked, foldedRecords(v)
+		addDots(&dots, v)
 		if limit <= 0 || i >= len(all)-limit {
 			e.Version = TextVersion{dots.Clone()}
 			out = append(out, e)

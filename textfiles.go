@@ -134,7 +134,7 @@ func (im *importing) mergeText(rel, path, content string, known []byte, met ledg
 	if merged = merged && meeting; merged {
 		old, err := t.At(im.ctx, base)
 		switch {
-		case errors.Is(err, ErrTextVersion):
+		case errors.Is(err, ErrTextVersion), errors.Is(err, ErrFolded):
 			merged = false
 		case err != nil:
 			return err

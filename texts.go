@@ -188,6 +188,11 @@ func (d *textDoc) tend(ctx context.Context) (next time.Time, subscribed bool) {
 				log.Warn("text not saved", "path", d.path, "err", err)
 			}
 		}
+		if d.wrote >= foldTier {
+			if err := d.fold(ctx); err != nil && ctx.Err() == nil {
+				log.Warn("text not folded", "path", d.path, "err", err)
+			}
+		}
 		return time.Time{}, subscribed
 	}
 	now := time.Now()
@@ -268,6 +273,9 @@ func (d *textDoc) end(ctx context.Context) error {
 		return nil
 	}
 	err := d.flush(ctx)
+	if err == nil && d.wrote > 0 {
+		err = d.fold(ctx)
+	}
 	if d.behind >= textBehind || d.saved == 0 && d.doc.Len() > 64<<10 {
 		err = errors.Join(err, d.save(ctx))
 	}

@@ -256,6 +256,7 @@ func (d *textDoc) flush(ctx context.Context) error {
 		if err == nil {
 			d.unsent = slices.Clone(d.unsent[len(sending):])
 			d.stir()
+			d.wrote += len(written)
 			for _, v := range written {
 				d.own[v.ID] = true
 			}

@@ -95,6 +95,16 @@ func (c Context) Has(d Dot) bool {
 	return false
 }
 
+// Count is how many numbers of a lane from first to last are in the set.
+func (c Context) Count(lane uint64, first, last uint32) (n uint64) {
+	for _, s := range c.lanes[lane] {
+		if a, b := max(first, s.First), min(last, s.Last); a <= b {
+			n += uint64(b-a) + 1
+		}
+	}
+	return n
+}
+
 // Last is the highest number of a lane in the set, 0 if there is none.
 func (c Context) Last(lane uint64) uint32 {
 	if spans := c.lanes[lane]; len(spans) > 0 {

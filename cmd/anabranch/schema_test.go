@@ -57,6 +57,7 @@ var schemas = map[string]any{
 	"anabranch.text/1":           textJSON{},
 	"anabranch.text-event/1":     textEventJSON{},
 	"anabranch.text-patch/1":     textPatchJSON{},
+	"anabranch.text-kept/1":      textKeptJSON{},
 	"anabranch.value/1":          valueJSON{},
 	"anabranch.verify/1":         verifyJSON{},
 	"anabranch.version/1":        versionJSON{},

@@ -43,6 +43,7 @@ type textEventJSON struct {
 	Version  string `json:"version"`
 	Inserted int    `json:"inserted"`
 	Deleted  int    `json:"deleted"`
+	Folds    int    `json:"folds"` // records that this one stands for; 0: none
 	Waits    bool   `json:"waits"`
 	Refused  bool   `json:"refused"`
 }
@@ -65,12 +66,12 @@ together or apart, stands in it afterwards. Positions count characters from 0.
 An edit is durable when the command ends. Where the path holds a document, an
 edit makes a text of it.`,
 		Args: func(_ *cobra.Command, args []string) error {
-			return usage(`what about the text? "get PATH", "edit PATH", "insert", "delete", "set", "history", "diff", "undo" or "redo"`)
+			return usage(`what about the text? "get PATH", "edit PATH", "insert", "delete", "set", "history", "diff", "keep", "kept", "undo" or "redo"`)
 		},
 		RunE: func(*cobra.Command, []string) error { return nil },
 	}
 	cmd.AddCommand(newTextGet(a), newTextEdit(a), newTextInsert(a), newTextDelete(a), newTextSet(a),
-		newTextHistory(a), newTextDiff(a), newTextTurn(a, false), newTextTurn(a, true))
+		newTextHistory(a), newTextDiff(a), newTextKeep(a), newTextKept(a), newTextTurn(a, false), newTextTurn(a, true))
 	return cmd
 }
 
@@ -139,9 +140,19 @@ func (a *app) textPrinted(ctx context.Context, t *anabranch.Text, raw bool) erro
 	return nil
 }
 
-// textVersion is the version that an argument names: a record's ID, for the
-// state when it was the newest, or what --json prints as version.
+// textVersion is the version that an argument names: one that was kept under
+// that name; a record's ID, for the state when it was the newest; or what
+// --json prints as version.
 func textVersion(ctx context.Context, t *anabranch.Text, name string) (anabranch.TextVersion, error) {
+	kept, err := t.Kept(ctx)
+	if err != nil {
+		return anabranch.TextVersion{}, err
+	}
+	for _, k := range kept {
+		if k.Name == name {
+			return k.Version, nil
+		}
+	}
 	if checkID(name) == nil {
 		events, err := t.History(ctx, 0)
 		if err != nil {
@@ -174,8 +185,8 @@ func newTextGet(a *app) *cobra.Command {
 		Use:   "get PATH [--at VERSION]",
 		Short: "Read a text, as it is or as it was",
 		Long: `Writes the text at a path to standard output. With --at, as it was: VERSION is
-the ID of one of its records, for the state when that was the newest, or the
-version that --json shows.`,
+the ID of one of its records, for the state when that was the newest, the name
+of one that "text keep" has kept, or the version that --json shows.`,
 		Args: takes(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
@@ -374,7 +385,7 @@ func (a *app) textEvent(e anabranch.TextEvent) error {
 	if a.json {
 		return a.emit(textEventJSON{
 			Schema: "anabranch.text-event/1", ID: e.ID.String(), Time: stamp(microTime(e.Time)), Author: e.Author.String(),
-			Version: e.Version.String(), Inserted: e.Inserted, Deleted: e.Deleted, Waits: e.Waits, Refused: e.Refused,
+			Version: e.Version.String(), Inserted: e.Inserted, Deleted: e.Deleted, Folds: e.Folds, Waits: e.Waits, Refused: e.Refused,
 		})
 	}
 	odd := ""
@@ -383,6 +394,8 @@ func (a *app) textEvent(e anabranch.TextEvent) error {
 		odd = "  (does not count)"
 	case e.Waits:
 		odd = "  (waits for others)"
+	case e.Folds > 0:
+		odd = fmt.Sprintf("  (stands for %s)", records(e.Folds))
 	}
 	return a.print("%s  %s  %s  +%d -%d%s", clock(microTime(e.Time)), short(e.Author), e.ID, e.Inserted, e.Deleted, odd)
 }
