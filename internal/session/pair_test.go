@@ -31,6 +31,14 @@ type side struct {
 	commits int
 	most    int // bytes that ever waited
 	diskErr error
+	viewed  func() View // the store's state, if not store.view
+}
+
+func (d *side) view() View {
+	if d.viewed != nil {
+		return d.viewed()
+	}
+	return d.store.view()
 }
 
 func (d *side) over() bool { return d.done != nil || d.fail != nil }
@@ -114,7 +122,7 @@ func (p *pair) step(d *side, in Input) {
 				if !out.Completes && out.Records[0].Data() {
 					return Committed{}
 				}
-				return Committed{View: d.store.view()}
+				return Committed{View: d.view()}
 			})
 		case Done:
 			d.done = &out
