@@ -385,7 +385,7 @@ func (c *conversation) run(ctx context.Context, first []byte) (Report, bool, err
 		c.tell(now)
 	}
 	c.workers.Wait()
-	if c.done != nil {
+	if c.done != nil || judgedAlike(c.fail.Err) {
 		c.flush()
 		c.stream.CloseWrite()
 		for range arrivals { // until the peer has ended too: closing must not overtake our last frame
@@ -407,6 +407,14 @@ func (c *conversation) run(ctx context.Context, first []byte) (Report, bool, err
 		return c.fail.Report, c.fail.Charge, err
 	}
 	return c.done.Report, false, nil
+}
+
+// judgedAlike reports whether the peer comes to the same end by our last
+// frame: it must get it, or it takes the end for a cut link.
+func judgedAlike(err error) bool {
+	var differ *session.RootsDifferError
+	var unsettled *session.UnsettledError
+	return errors.As(err, &differ) || errors.As(err, &unsettled)
 }
 
 // next waits for what the session is to be told next.
