@@ -70,9 +70,8 @@ func (v *lawView) EnteredIDs(version uint64, limit int) (ids []record.ID, ok boo
 
 // lawPool is what cases draw from, signed once.
 type lawPool struct {
-	w                           *world
-	control, seals, sweeps, all []*record.Verified
-	data                        []*record.Verified
+	w                            *world
+	control, seals, sweeps, data []*record.Verified
 }
 
 func newLawPool() *lawPool {

@@ -116,6 +116,7 @@ func (p *planner) decide() (plan, error) {
 	}
 	e := p.sk.Estimator()
 	p.differ = max(1, e.Difference(p.ask.estimator), gap(ours, p.theirs))
+	p.differ = int(min(uint64(p.differ), ours+p.theirs)) // more cannot differ, whatever was told
 	if p.allow(MethodPrefix) && len(p.ask.cells) > 0 {
 		p.decoder = sketch.NewDecoder(p.sk.Minus(p.ask.cells, 0))
 		if p.decoder.Decode() && p.decoder.Sure() {
@@ -204,7 +205,7 @@ func gap(a, b uint64) int { return int(min(max(a, b)-min(a, b), 1<<31)) }
 
 // nameBytes is what one of n names costs.
 func nameBytes(count uint64, n int) float64 {
-	return (float64(nameBits(count)) - math.Log2(float64(max(n, 1))) + 1.6) / 8
+	return max(1, float64(nameBits(count))-math.Log2(float64(max(n, 1)))+1.6) / 8
 }
 
 // rangesBytes is what ranges cost, as measured (docs/planner.md): each

@@ -302,6 +302,35 @@ func TestAttacksCostNoMoreThanRanges(t *testing.T) {
 			at := b.Version() - 3
 			return a, b, Options{Met: &Met{Root: root, Cursor: log.cursor(record.Key{0xA}, at)}}, Options{Log: log}, nil
 		},
+		// There is no frontier in an ask: how far back both are equal is what its
+		// windows say, and how much differs what its estimator says.
+		"windows that claim to be equal": func() (*replica, *replica, Options, Options, func(int, []byte) []byte) {
+			r, a, b := honest(300)
+			for range 300 {
+				b.add(c.fresh(20_001*apart + r.Uint64N(300*apart)))
+			}
+			return a, b, Options{}, Options{}, asking(func(k *ask) {
+				for i := range len(k.windows.marks) / windowMark {
+					_, m, err := mark(b.Index(), k.windows.bound(i))
+					if err != nil {
+						t.Fatal(err)
+					}
+					copy(k.windows.marks[i*windowMark:], m[:])
+				}
+			})
+		},
+		"an estimator that claims to be equal": func() (*replica, *replica, Options, Options, func(int, []byte) []byte) {
+			_, a, b := honest(300)
+			return a, b, Options{}, Options{}, asking(func(k *ask) { *k.estimator = b.sk.Estimator() })
+		},
+		"an estimator of noise": func() (*replica, *replica, Options, Options, func(int, []byte) []byte) {
+			r, a, b := honest(300)
+			return a, b, Options{}, Options{}, asking(func(k *ask) {
+				for i := range k.estimator {
+					k.estimator[i] = byte(r.Uint32())
+				}
+			})
+		},
 		"a root that is a lie": func() (*replica, *replica, Options, Options, func(int, []byte) []byte) {
 			_, a, b := honest(100)
 			return a, b, Options{}, Options{}, func(from int, f []byte) []byte {
@@ -314,6 +343,21 @@ func TestAttacksCostNoMoreThanRanges(t *testing.T) {
 	}
 	for name, prepare := range attacks {
 		t.Run(name, func(t *testing.T) { attacked(t, prepare) })
+	}
+}
+
+// asking lets a peer say something else about its set in its hello.
+func asking(lie func(*ask)) func(int, []byte) []byte {
+	return func(_ int, f []byte) []byte {
+		if FrameType(f[0]) != HelloFrame {
+			return f
+		}
+		h, err := ParseHello(f)
+		if err != nil {
+			panic(err)
+		}
+		lie(h.ask)
+		return h.append(nil, HelloFrame)
 	}
 }
 
