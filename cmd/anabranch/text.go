@@ -66,12 +66,12 @@ together or apart, stands in it afterwards. Positions count characters from 0.
 An edit is durable when the command ends. Where the path holds a document, an
 edit makes a text of it.`,
 		Args: func(_ *cobra.Command, args []string) error {
-			return usage(`what about the text? "get PATH", "edit PATH", "insert", "delete", "set", "history", "diff", "keep", "kept", "undo" or "redo"`)
+			return usage(`what about the text? "get PATH", "edit PATH", "insert", "delete", "set", "history", "diff", "keep", "kept", "undo", "redo" or "watch"`)
 		},
 		RunE: func(*cobra.Command, []string) error { return nil },
 	}
 	cmd.AddCommand(newTextGet(a), newTextEdit(a), newTextInsert(a), newTextDelete(a), newTextSet(a),
-		newTextHistory(a), newTextDiff(a), newTextKeep(a), newTextKept(a), newTextTurn(a, false), newTextTurn(a, true))
+		newTextHistory(a), newTextDiff(a), newTextKeep(a), newTextKept(a), newTextTurn(a, false), newTextTurn(a, true), newTextWatch(a))
 	return cmd
 }
 
@@ -504,7 +504,8 @@ func newTextEdit(a *app) *cobra.Command {
 		Use:   "edit PATH",
 		Short: "Edit a text in $VISUAL or $EDITOR",
 		Long: `Opens the text in $VISUAL, else $EDITOR, else vi, and writes what was changed
-there when the editor ends. What others write meanwhile stays.`,
+there when the editor ends. What others write meanwhile stays. While an
+"anabranch up" runs, others see that this device is in the text; see "text watch".`,
 		Args: takes(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			where, err := checkedPath(args[0])
@@ -564,7 +565,12 @@ func (a *app) textEdit(ctx context.Context, where string) error {
 	}
 	run := exec.CommandContext(ctx, "sh", "-c", editor+` "$1"`, "sh", file)
 	run.Stdin, run.Stdout, run.Stderr = a.stdin, a.stdout, a.stderr
-	if err := run.Run(); err != nil {
+	left := a.inTextMeanwhile(ctx, where)
+	err = run.Run()
+	if others := left(); len(others) > 0 {
+		a.say("note: here meanwhile: %s; what they wrote stays", escape(strings.Join(others, ", ")))
+	}
+	if err != nil {
 		return fmt.Errorf("the editor (%s) failed, and nothing was written; what it left is in %s: %w", editor, file, err)
 	}
 	after, err := os.ReadFile(file)
