@@ -57,7 +57,10 @@ func (s *Space) fold(ctx context.Context, key ed25519.PrivateKey, path string) e
 	if due < 0 {
 		return nil
 	}
-	whole := bytes <= foldWhole || due == 1
+	if ds := &s.docs; ds.whole == nil {
+		ds.whole = map[string]int{}
+	}
+	whole := bytes <= foldWhole || due == 1 || bytes > s.docs.whole[path]*3/2
 	old, fold, drafts, err := s.folded(view, d, path, me, due, whole)
 	if err == nil && whole && bytes > foldWhole {
 		size := 0
@@ -67,6 +70,7 @@ func (s *Space) fold(ctx context.Context, key ed25519.PrivateKey, path string) e
 		if bytes < size+size/2 { // too little would be gained by rewriting what is full
 			old, fold, drafts, err = s.folded(view, d, path, me, due, false)
 		}
+		s.docs.whole[path] = size
 	}
 	if err != nil {
 		return err

@@ -20,6 +20,10 @@ type documents struct {
 	mu   sync.Mutex // guards all; held through a write, so that no event has two numbers
 	open map[string]*document
 	turn uint64
+	// whole is what an own whole fold came to, by path: the next is due when
+	// records weigh half as much again, so that a byte is rewritten a constant
+	// number of times for each that is written. It is found out anew after a start.
+	whole map[string]int
 }
 
 // document is one of them, as of some snapshot.

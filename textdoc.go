@@ -207,7 +207,10 @@ func (d *textDoc) take(ctx context.Context, view *store.Snapshot, fresh []*recor
 			case err != nil:
 				d.refused++
 			default:
-				d.fed(v.Author, name, v.Payload)
+				parts, _ := textParts(v)
+				for _, p := range parts {
+					d.fed(v.Author, p.Lane, p.Body)
+				}
 			}
 			d.publish(TextRemote, v.Author)
 		}
