@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -201,7 +202,55 @@ merges with what others write below it.`
 		func(ctx context.Context, _ *anabranch.Space, m anabranch.Map, _ string, _, args []string) error {
 			return m.Delete(ctx, args...)
 		})
-	return family("map", "Read and change maps that merge", "A map has keys with JSON values, or with sets, counters and the like below (--key).", get, set, merge, rm)
+	var content string
+	var at int
+	text := a.on("text PATH KEY [KEY ...]", "Print or edit a text that lies in a map", 2, 40, false, false,
+		func(ctx context.Context, _ *anabranch.Space, _ anabranch.Map, _ string, _, _ []string) error {
+			return nil
+		})
+	text.Long = `Prints the text below a key of the map at PATH. With --set it reads CONTENT
+afterwards, by the smallest edit; with --insert, CONTENT is typed into it, at its
+end or with --at in front of a character.`
+	text.Flags().StringVar(&content, "set", "", "make it read `CONTENT`")
+	text.Flags().StringVar(&content, "insert", "", "type `CONTENT`")
+	text.Flags().IntVar(&at, "at", -1, "the `position` of --insert, from 0")
+	text.MarkFlagsMutuallyExclusive("set", "insert")
+	text.RunE = func(cmd *cobra.Command, args []string) error {
+		path, err := checkedPath(args[0])
+		if err != nil {
+			return err
+		}
+		ctx, flags := cmd.Context(), cmd.Flags()
+		if flags.Changed("at") && !flags.Changed("insert") {
+			return usage("--at belongs to --insert")
+		}
+		return a.offline(ctx, func(s *anabranch.Space) error {
+			t := s.Map(path).Text(args[1:]...)
+			switch {
+			case flags.Changed("set"):
+				err = t.Set(ctx, content)
+			case flags.Changed("insert"):
+				if at < 0 {
+					was, err := t.Get(ctx)
+					if err != nil && !errors.Is(err, anabranch.ErrNotFound) {
+						return err
+					}
+					at = utf8.RuneCountInString(was)
+				}
+				err = t.Insert(ctx, at, content)
+			default:
+				_, err = t.Get(ctx)
+				if err == nil && !a.json {
+					return a.valueShown(ctx, s, path, args[1:], false)
+				}
+			}
+			if err != nil || !a.json {
+				return err
+			}
+			return a.valueShown(ctx, s, path, args[1:], false)
+		})
+	}
+	return family("map", "Read and change maps that merge", "A map has keys with JSON values, or with texts, sets, counters and the like below (text, --key).", get, set, merge, rm, text)
 }
 
 func newSet(a *app) *cobra.Command {
