@@ -192,7 +192,7 @@ func (d *textDoc) take(ctx context.Context, view *store.Snapshot, fresh []*recor
 		name := laneName(v.Author, v.Lane)
 		if d.own[v.ID] {
 			delete(d.own, v.ID)
-			d.fed(v.Author, name, v.Payload)
+			d.fed(v)
 		} else {
 			res, err := d.join(v)
 			var fork *text.ForkError
@@ -207,10 +207,7 @@ func (d *textDoc) take(ctx context.Context, view *store.Snapshot, fresh []*recor
 			case err != nil:
 				d.refused++
 			default:
-				parts, _ := textParts(v)
-				for _, p := range parts {
-					d.fed(v.Author, p.Lane, p.Body)
-				}
+				d.fed(v)
 			}
 			d.publish(TextRemote, v.Author)
 		}

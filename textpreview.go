@@ -136,14 +136,17 @@ func (d *textDoc) stir() {
 }
 
 // fed gives previews what was joined.
-func (d *textDoc) fed(author record.Key, lane uint64, body []byte) {
+func (d *textDoc) fed(v *record.Verified) {
 	for f := range d.feeds {
-		switch {
-		case f.deaf || f.anew:
-		case len(f.parts) >= feedParts:
+		if f.deaf || f.anew {
+			continue
+		}
+		parts, _ := textParts(v) // it was joined, and so is well formed
+		for _, p := range parts {
+			f.parts = append(f.parts, textPart{text.Delta{Lane: p.Lane, Body: p.Body}, v.Author})
+		}
+		if len(f.parts) > feedParts {
 			f.parts, f.anew = nil, true
-		default:
-			f.parts = append(f.parts, textPart{text.Delta{Lane: lane, Body: body}, author})
 		}
 	}
 }

@@ -272,22 +272,26 @@ func (a *app) inTextMeanwhile(ctx context.Context, where string) (stop func() []
 	}()
 	return func() []string {
 		cancel()
-		var names []string
+		names := map[string]string{} // by device; empty: it has said none
 		for line := range bytes.Lines(<-said) {
 			var seen textPeopleJSON
 			if json.Unmarshal(line, &seen) != nil {
 				continue
 			}
 			for _, p := range seen.People {
-				name := p.Name
-				if name == "" {
-					name = p.Device[:min(12, len(p.Device))]
-				}
-				if !slices.Contains(names, name) {
-					names = append(names, name)
+				if names[p.Device] == "" {
+					names[p.Device] = p.Name
 				}
 			}
 		}
-		return names
+		var out []string
+		for device, name := range names {
+			if name == "" {
+				name = device[:min(12, len(device))]
+			}
+			out = append(out, name)
+		}
+		slices.Sort(out)
+		return out
 	}
 }
