@@ -327,10 +327,29 @@ func (r *reader) repeatedShort() bool {
 	return len(slices.Compact(r.keys)) < len(r.g.ids)/shortBytes
 }
 
+// distinct says for certain that no ID comes twice in a short list, as twelve
+// bits of each are different. It says so of 97 in 100 honest lists of sixteen,
+// and sorting takes three times as long.
+func (r *reader) distinct(n int) bool {
+	var seen [64]uint64
+	for ids := r.g.ids[:n*idBytes]; len(ids) >= idBytes; ids = ids[idBytes:] {
+		bit := uint64(1) << (ids[1] & 63)
+		word := &seen[ids[0]&63]
+		if *word&bit != 0 {
+			return false
+		}
+		*word |= bit
+	}
+	return true
+}
+
 // repeated is an ID that comes twice in the list, or nil. It looks at the
 // first bytes of the IDs, and at all only if those are not distinct.
 func (r *reader) repeated() *ID {
 	n := len(r.keys)
+	if n <= 48 && r.distinct(n) {
+		return nil
+	}
 	for i := range r.keys {
 		key := binary.BigEndian.Uint64(r.g.ids[i*idBytes:])
 		if n > 48 {
