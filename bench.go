@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"anabranch/internal/store"
@@ -223,10 +224,22 @@ func peerInside(ctx context.Context) (io.ReadWriteCloser, error) {
 }
 
 // benchSync is the workload that other systems were measured with: keys
-// spread over the key space, values that do not compress. W0: written one by
-// one; W1: all of it to an empty replica; W2: 100 scattered overwrites; W3:
-// nothing.
+// spread over the key space, values that do not compress. W1: all of it,
+// written in batches, to an empty replica; W2: 100 scattered overwrites; W3:
+// nothing. W0 is W1 between two other replicas, and every record was written
+// by itself.
 func benchSync(ctx context.Context, dir string, o BenchOptions, each func(Figure)) error {
+	for _, batch := range []int{1, 1000} {
+		if err := benchPair(ctx, dir, o, batch, each); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// benchPair syncs a replica, in which so many records are written at a time,
+// with an empty one.
+func benchPair(ctx context.Context, dir string, o BenchOptions, batch int, each func(Figure)) error {
 	dir, err := os.MkdirTemp(dir, "sync-")
 	if err != nil {
 		return err
@@ -271,12 +284,18 @@ func benchSync(ctx context.Context, dir string, o BenchOptions, each func(Figure
 		return err
 	}
 
-	o.Log(fmt.Sprintf("W0: %d records of 200 B, written one by one", o.SyncRecords))
+	name := fmt.Sprintf("W1, %d records to an empty replica", o.SyncRecords)
+	if batch == 1 {
+		name = fmt.Sprintf("W0, %d records, written one by one, to an empty replica", o.SyncRecords)
+	}
+	o.Log(fmt.Sprintf("writing %d records of 200 B, %d at a time", o.SyncRecords, batch))
 	began := time.Now()
-	if err := writeEach(ctx, from, o.SyncRecords, 1); err != nil {
+	if err := writeEach(ctx, from, o.SyncRecords, batch); err != nil {
 		return err
 	}
-	each(Figure{Name: "W0, one by one by 64 callers", Value: float64(o.SyncRecords) / time.Since(began).Seconds(), Unit: "puts/s"})
+	if batch == 1 {
+		each(Figure{Name: "W0, one by one by 64 callers", Value: float64(o.SyncRecords) / time.Since(began).Seconds(), Unit: "puts/s"})
+	}
 
 	run := func(name string) error {
 		o.Log(name)
@@ -295,7 +314,7 @@ func benchSync(ctx context.Context, dir string, o BenchOptions, each func(Figure
 		}
 		return nil
 	}
-	if err := run(fmt.Sprintf("W1, %d records to an empty replica", o.SyncRecords)); err != nil {
+	if err := run(name); err != nil || batch == 1 {
 		return err
 	}
 	every := max(1, o.SyncRecords/100)
@@ -321,15 +340,25 @@ func benchValue(i int, version byte) []byte {
 	return value
 }
 
-// writeEach puts n records, each acknowledged after its fsync.
-func writeEach(ctx context.Context, s *Space, n int, version byte) error {
+// writeEach puts n records, so many at a time, by 64 callers; each batch is
+// acknowledged after its fsync.
+func writeEach(ctx context.Context, s *Space, n, batch int) error {
 	const callers = 64
 	var group sync.WaitGroup
+	var next atomic.Int64
 	failures := make([]error, callers)
 	for c := range callers {
 		group.Go(func() {
-			for i := c; i < n; i += callers {
-				if _, err := s.Put(ctx, benchPath(i), benchValue(i, version)); err != nil {
+			for {
+				end := int(next.Add(int64(batch)))
+				var writes []Write
+				for i := end - batch; i < min(end, n); i++ {
+					writes = append(writes, Write{Path: benchPath(i), Payload: benchValue(i, 1)})
+				}
+				if len(writes) == 0 {
+					return
+				}
+				if _, err := s.Batch(ctx, writes...); err != nil {
 					failures[c] = err
 					return
 				}
@@ -337,10 +366,5 @@ func writeEach(ctx context.Context, s *Space, n int, version byte) error {
 		})
 	}
 	group.Wait()
-	for _, err := range failures {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return errors.Join(failures...)
 }
