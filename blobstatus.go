@@ -192,14 +192,20 @@ func (s *Space) VerifyBlobs(ctx context.Context, progress func(done, total uint6
 	return found, named(err)
 }
 
-// FetchAgain throws content away, in every space, and fetches it anew where
-// it is wanted: what VerifyBlobs found damaged.
-func (s *Space) FetchAgain(ctx context.Context, name BlobName) error {
-	if err := s.replica.store.ForgetBlob(ctx, name); err != nil {
-		return named(err)
+// FetchAgain checks content that is here, and if some of it does not match the
+// name, says what and has that fetched anew where it is wanted. Until then no
+// space has the content whole; what is right of it stays. An empty text and no
+// error: nothing is wrong with what is here.
+func (s *Space) FetchAgain(ctx context.Context, name BlobName) (wrong string, err error) {
+	wrong, err = s.rows.VerifyBlob(ctx, name)
+	if wrong == "" || err != nil {
+		return "", named(err)
+	}
+	if err := s.rows.DoubtBlob(ctx, name); err != nil {
+		return wrong, named(err)
 	}
 	for _, other := range s.replica.all() {
 		other.blobs.lookAgain()
 	}
-	return nil
+	return wrong, nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"math"
@@ -55,7 +56,7 @@ func newBlob(a *app) *cobra.Command {
 		Long: `Content above 64 KiB lies beside the records that name it. It is fetched from
 whichever device has it, checked piece by piece, and kept once.`,
 	}
-	cmd.AddCommand(newBlobLs(a), newBlobGet(a), newBlobPin(a), newBlobUnpin(a), newBlobPolicy(a), newBlobGC(a))
+	cmd.AddCommand(newBlobLs(a), newBlobGet(a), newBlobRefetch(a), newBlobPin(a), newBlobUnpin(a), newBlobPolicy(a), newBlobGC(a))
 	return cmd
 }
 
@@ -140,26 +141,11 @@ shows it. Inside a running up, what is not here is fetched as it is read.`,
 		Args: takes(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.offline(cmd.Context(), func(s *anabranch.Space) error {
-				var found []anabranch.BlobInfo
-				for b, err := range s.Blobs(cmd.Context(), "") {
-					if err != nil {
-						return err
-					}
-					if strings.HasPrefix(b.BlobName.String(), args[0]) {
-						found = append(found, b)
-					}
+				found, err := findContent(cmd.Context(), s, args[0])
+				if err != nil {
+					return err
 				}
-				switch {
-				case len(args[0]) < 4:
-					return usage("a name is given by at least 4 characters")
-				case len(found) == 0:
-					return fmt.Errorf("%w: no record names content %s", anabranch.ErrNotFound, args[0])
-				case len(found) > 1:
-					return fmt.Errorf("%w: %d contents begin with %s", anabranch.ErrAmbiguous, len(found), args[0])
-				}
-				doc := anabranch.Document{Record: &anabranch.Record{Record: record.Record{
-					Kind: record.Doc, Path: found[0].Paths[0], Blob: true, Payload: blob.Ref{Name: found[0].BlobName}.Encode()}}}
-				f, err := s.OpenContent(cmd.Context(), doc)
+				f, err := openContent(cmd.Context(), s, found)
 				if err != nil {
 					return err
 				}
@@ -171,6 +157,33 @@ shows it. Inside a running up, what is not here is fetched as it is read.`,
 	cmd.Flags().StringVarP(&to, "output", "o", "", "write to this `file`, which must not exist")
 	cmd.Flags().Int64Var(&from, "from-byte", 0, "begin at this `offset`")
 	return a.inSpace(cmd)
+}
+
+// findContent is the content whose name begins so.
+func findContent(ctx context.Context, s *anabranch.Space, text string) (anabranch.BlobInfo, error) {
+	var found []anabranch.BlobInfo
+	for b, err := range s.Blobs(ctx, "") {
+		if err != nil {
+			return anabranch.BlobInfo{}, err
+		}
+		if strings.HasPrefix(b.BlobName.String(), text) {
+			found = append(found, b)
+		}
+	}
+	switch {
+	case len(text) < 4:
+		return anabranch.BlobInfo{}, usage("a name is given by at least 4 characters")
+	case len(found) == 0:
+		return anabranch.BlobInfo{}, fmt.Errorf("%w: no record names content %s", anabranch.ErrNotFound, text)
+	case len(found) > 1:
+		return anabranch.BlobInfo{}, fmt.Errorf("%w: %d contents begin with %s", anabranch.ErrAmbiguous, len(found), text)
+	}
+	return found[0], nil
+}
+
+func openContent(ctx context.Context, s *anabranch.Space, b anabranch.BlobInfo) (*anabranch.File, error) {
+	return s.OpenContent(ctx, anabranch.Document{Record: &anabranch.Record{Record: record.Record{
+		Kind: record.Doc, Path: b.Paths[0], Blob: true, Payload: blob.Ref{Name: b.BlobName}.Encode()}}})
 }
 
 // stream writes content to standard output or to a new file, with progress.

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -26,7 +28,8 @@ Where several devices wrote without having seen each other's version, the
 newest is read, and the others are noted on standard error.
 
 With --from, another device is asked. What it answers is checked before it is
-shown: it signed that this is what it holds there.
+shown: it signed that this is what it holds there. Of content above 64 KiB it
+says the name, and with which command that is had.
 
 Content above 64 KiB is written as it is read; what of it is not here is
 fetched meanwhile, if an up is running.`,
@@ -89,7 +92,7 @@ fetched meanwhile, if an up is running.`,
 // getFrom reads the document at a path as another device holds it.
 func (a *app) getFrom(ctx context.Context, device, path string, raw bool) error {
 	q := space.Query{Gte: path, Lte: path + "\x00"} // this path alone
-	return a.askDevice(ctx, device, q, func(_ *anabranch.Space, answer anabranch.Answer) error {
+	return a.askDevice(ctx, device, q, func(s *anabranch.Space, answer anabranch.Answer) error {
 		var docs []*anabranch.Record
 		for _, r := range answer.Records {
 			if r.Kind == record.Doc {
@@ -101,8 +104,33 @@ func (a *app) getFrom(ctx context.Context, device, path string, raw bool) error 
 		if reading.Absent {
 			return fmt.Errorf("%w: device %s signed that it holds no document at %q", anabranch.ErrNotFound, short(answer.Device), path)
 		}
-		return a.got(anabranch.Document{Record: reading.Doc, Conflicts: reading.Conflicts}, raw)
+		doc := anabranch.Document{Record: reading.Doc, Conflicts: reading.Conflicts}
+		if ref, large := anabranch.BlobOf(doc.Record); large && !a.json {
+			a.noteConflicts(doc)
+			return a.namedElsewhere(ctx, s, ref, answer.Device, path)
+		}
+		return a.got(doc, raw)
 	})
+}
+
+// namedElsewhere says in words what another device holds at a path when that
+// is content beside the record: its name, and how it is had.
+func (a *app) namedElsewhere(ctx context.Context, s *anabranch.Space, ref anabranch.BlobRef, device record.Key, path string) error {
+	if err := a.print("content %s, %s", ref.Name, bytesText(int64(min(ref.Size, math.MaxInt64)))); err != nil {
+		return err
+	}
+	b, err := findContent(ctx, s, ref.Name.String())
+	switch {
+	case errors.Is(err, anabranch.ErrNotFound):
+		a.say(`note: no record here names it yet: "anabranch sync %s" brings the record, "anabranch get %s" the content then`, short(device), path)
+	case err != nil:
+		return err
+	case b.Here:
+		a.say(`note: it is here: "anabranch blob get %s" writes it`, ref.Name)
+	default:
+		a.say(`note: it is not here: "anabranch blob refetch %s" fetches it`, ref.Name)
+	}
+	return nil
 }
 
 // gotLarge writes content that may be of any size.

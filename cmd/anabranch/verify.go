@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"anabranch"
+	"anabranch/blob"
 )
 
 // findingJSON is one thing that verify found wrong.
@@ -80,6 +81,11 @@ func (a *app) verified(s *anabranch.Space, report *anabranch.VerifyReport) error
 			}
 		} else if err := a.print("%s: %s", s.Name(), plainText(f.String())); err != nil {
 			return err
+		}
+	}
+	for _, f := range report.Findings {
+		if _, err := blob.ParseName(f.Key); err == nil && f.Table == "blob" {
+			a.say(`hint: "anabranch blob refetch %s" fetches the damaged part of this content again`, f.Key)
 		}
 	}
 	wrong := len(report.Findings) + report.More

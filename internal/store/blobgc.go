@@ -304,12 +304,9 @@ func (sp *Space) VerifyBlobs(ctx context.Context, progress func(done, total uint
 		if err := ctx.Err(); err != nil {
 			return out, err
 		}
-		wrong, err := sp.verifyContent(ctx, name)
+		wrong, err := sp.VerifyBlob(ctx, name)
 		if errors.Is(err, ErrNotHere) {
 			continue // removed meanwhile
-		}
-		if errors.Is(err, ErrDamaged) {
-			wrong, err = err.Error(), nil
 		}
 		if err != nil {
 			return out, err
@@ -324,7 +321,16 @@ func (sp *Space) VerifyBlobs(ctx context.Context, progress func(done, total uint
 	return out, nil
 }
 
-// verifyContent says what is wrong with content, "" if nothing is.
+// VerifyBlob reads and hashes one content and says what is wrong with it, ""
+// if nothing is. ErrNotHere if nothing of it is here.
+func (sp *Space) VerifyBlob(ctx context.Context, name blob.Name) (wrong string, err error) {
+	wrong, err = sp.verifyContent(ctx, name)
+	if errors.Is(err, ErrDamaged) {
+		wrong, err = err.Error(), nil
+	}
+	return wrong, err
+}
+
 func (sp *Space) verifyContent(ctx context.Context, name blob.Name) (string, error) {
 	f, err := sp.Blob(name)
 	if err != nil {
@@ -352,34 +358,4 @@ func (r stoppable) ReadAt(p []byte, off int64) (int, error) {
 		return 0, err
 	}
 	return r.ReaderAt.ReadAt(p, off)
-}
-
-// ForgetBlob makes this space hold content no more, so that it can be fetched
-// again: what Verify found damaged. The bytes go with it, in every space.
-func (s *Store) ForgetBlob(ctx context.Context, name blob.Name) error {
-	spaces, err := s.spaceNumbers()
-	if err != nil {
-		return err
-	}
-	b := s.blobs
-	b.collecting.Lock()
-	defer b.collecting.Unlock()
-	had := false
-	err = s.do(ctx, 0, func(c *commit) error {
-		value, err := c.tx.get(blobKey(tableBlob, name))
-		had = value != nil
-		c.tx.delete(blobKey(tableBlob, name))
-		c.tx.delete(blobKey(tableBlobValue, name))
-		for n := range spaces {
-			c.tx.delete(blobSpaceKey(tableBlobHere, n, name))
-		}
-		return err
-	})
-	if err == nil && had {
-		b.removeFiles(name.String())
-		b.mu.Lock()
-		b.whole -= int64(name.Size)
-		b.mu.Unlock()
-	}
-	return err
 }
