@@ -53,6 +53,8 @@ func Generate(seed uint64, replicas int) Plan {
 	for range edits / 4 {
 		g.do(Action{Do: Fold, Replica: g.any(), Arg: g.rng.Uint64()})
 	}
+	g.rng = rand.New(rand.NewPCG(seed, uint64(replicas)<<32|0x0d3e)) // likewise
+	g.disorder()
 	slices.SortStableFunc(p.Actions, func(a, b Action) int { return cmp.Compare(a.At, b.At) })
 	return *p
 }
@@ -100,6 +102,17 @@ func (g *generator) links() {
 	}
 	if g.rng.IntN(3) == 0 {
 		l.Reset = 0.05 * g.rng.Float64()
+	}
+}
+
+// disorder lets frames of rumors come twice, or late, in one world of five
+// each. Streams do neither, but engines ask nothing of them.
+func (g *generator) disorder() {
+	if g.rng.IntN(5) == 0 {
+		g.p.Links.Twice = 0.3 * g.rng.Float64()
+	}
+	if g.rng.IntN(5) == 0 {
+		g.p.Links.Overtake = 0.3 * g.rng.Float64()
 	}
 }
 

@@ -314,9 +314,10 @@ func (r *replica) start() {
 
 // commit makes records durable, at once, and shows them to the checkers.
 func (r *replica) commit(rs []*record.Verified) error {
-	_, err := r.rows.Commit(context.Background(), rs)
+	res, err := r.rows.Commit(context.Background(), rs)
 	if err == nil {
 		r.know.learn(rs)
+		r.know.bury(rs, res.Verdicts)
 		r.observe()
 	}
 	return err
@@ -467,6 +468,7 @@ func (r *replica) judge(in engine.Judge) {
 			answer(gossip.Lost)
 		default:
 			r.know.learn([]*record.Verified{v})
+			r.know.bury([]*record.Verified{v}, res.Verdicts)
 			switch res.Verdicts[0] {
 			case space.Member:
 				answer(gossip.Accepted)
