@@ -39,6 +39,7 @@ type peer struct {
 	wired    bool                       // it has its goroutine for frames
 	wire     *wire                      // nil unless frames go both ways
 	fresh    mesh.Stream                // for frames, and not in use yet
+	greeting mesh.Stream                // likewise, and its hellos are on their way
 	fetching int                        // streams about content that it has open here
 	watching int                        // streams about texts likewise
 }

@@ -2,13 +2,16 @@ package anabranch
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"anabranch/internal/engine"
+	"anabranch/internal/mesh"
 	"anabranch/record"
 )
 
@@ -116,6 +119,40 @@ func TestARumorThatIsWrongForEveryoneIsNotForwarded(t *testing.T) {
 				t.Errorf("an honest replica is charged with %q", p.chargedWith())
 			}
 		}
+	}
+}
+
+// Two streams for frames that cross: the side that did not open them has
+// taken one of them first, and the opener waits for its hello on the other.
+// Neither waits until it is out of time.
+func TestCrossingStreamsDoNotWaitForEachOther(t *testing.T) {
+	w := newWorld(t)
+	all := w.mesh(2)
+	w.eventually(func() bool { return meshed(all) })
+	a, b := all[0].replica, all[1].replica
+	if !a.opens(b.Device()) {
+		a, b = b, a
+	}
+	for range 3 {
+		stray, err := a.host.Open(t.Context(), mesh.Key(b.Device()), nil, gossipProtocol)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := stray.WriteFrame([]byte{wireVersion}); err == nil { // negotiated: b takes it, and hangs up on what is no hello
+			stray.ReadFrame()
+		}
+		stray, err = a.host.Open(t.Context(), mesh.Key(b.Device()), nil, gossipProtocol)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stray.SetDeadline(time.Now().Add(dialTimeout / 2))
+		for err == nil { // b's hello, and then the end, because a's own stream comes
+			_, err = stray.ReadFrame()
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatal("the side that did not open them clings to the first")
+		}
+		w.eventually(func() bool { return meshed(all) })
 	}
 }
 

@@ -55,6 +55,9 @@ func (p *peer) restart() {
 	if p.wire != nil {
 		p.wire.stream.Reset()
 	}
+	if p.greeting != nil {
+		p.greeting.Reset()
+	}
 }
 
 // dial makes a connection with a member, by opening the stream that gossip
@@ -93,12 +96,19 @@ func (r *Replica) dial(p *peer) {
 
 // leaveStream gives a stream to the goroutine that tends the peer's, if it was
 // opened by the smaller key. The other side's only made the connection.
+//
+// The newest wins, also over one whose hellos are on their way: where a dial
+// and a wire open one each at a time, the two sides may have taken different
+// ones first, and would wait for each other's hello.
 func (r *Replica) leaveStream(p *peer, stream mesh.Stream) {
 	p.mu.Lock()
 	old := p.fresh
 	p.fresh = stream
 	if p.wire != nil {
 		p.wire.stream.Reset() // whoever opened it begins anew
+	}
+	if p.greeting != nil {
+		p.greeting.Reset()
 	}
 	p.mu.Unlock()
 	if old != nil {
@@ -188,28 +198,25 @@ func (r *Replica) runWire(p *peer) error {
 		return err
 	}
 	defer stream.Reset()
-	stop := context.AfterFunc(r.ctx, stream.Reset)
-	defer stop()
-	if err := stream.SetDeadline(time.Now().Add(dialTimeout)); err != nil {
-		return err
+	p.mu.Lock()
+	p.greeting = stream
+	if p.fresh != nil { // a newer one came
+		stream.Reset()
 	}
-	hello := binary.BigEndian.AppendUint32([]byte{wireVersion}, uint32(r.options.FrameBytes))
-	if err := stream.WriteFrame(hello); err != nil {
-		return err
-	}
-	limit, err := readWireHello(stream)
+	p.mu.Unlock()
+	w, limit, err := r.greet(stream)
+	p.mu.Lock()
+	p.greeting = nil
+	p.mu.Unlock()
 	if err != nil {
 		return err
 	}
-	if err := stream.SetDeadline(time.Time{}); err != nil {
-		return err
-	}
-	limit = min(limit, r.options.FrameBytes)
+	stop := context.AfterFunc(r.ctx, stream.Reset)
+	defer stop()
 	info, ok := r.connection(p.device)
 	if !ok {
 		return mesh.ErrConnLost
 	}
-	w := &wire{stream: stream, queue: make(chan []byte, wireQueue)}
 	p.mu.Lock()
 	p.wire = w
 	if p.fresh != nil { // a newer one came
@@ -251,6 +258,25 @@ func (r *Replica) runWire(p *peer) error {
 	<-written
 	r.tell(engine.StreamDown{Peer: engine.Peer(p.device)})
 	return err
+}
+
+// greet exchanges hellos, and tells how large frames may be.
+func (r *Replica) greet(stream mesh.Stream) (*wire, int, error) {
+	stop := context.AfterFunc(r.ctx, stream.Reset)
+	defer stop()
+	if err := stream.SetDeadline(time.Now().Add(dialTimeout)); err != nil {
+		return nil, 0, err
+	}
+	hello := binary.BigEndian.AppendUint32([]byte{wireVersion}, uint32(r.options.FrameBytes))
+	if err := stream.WriteFrame(hello); err != nil {
+		return nil, 0, err
+	}
+	limit, err := readWireHello(stream)
+	if err != nil {
+		return nil, 0, err
+	}
+	w := &wire{stream: stream, queue: make(chan []byte, wireQueue)}
+	return w, min(limit, r.options.FrameBytes), stream.SetDeadline(time.Time{})
 }
 
 // awaitStream opens the stream, or waits for the peer to open it for as long
