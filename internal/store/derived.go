@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"slices"
 
 	"anabranch/merkle"
@@ -80,6 +81,6 @@ func (c cutsByID) apply(items []reconcile.Item, sign int) {
 	for i := range items {
 		ids[i] = items[i].ID
 	}
-	slices.SortFunc(ids, func(a, b merkle.ID) int { return slices.Compare(a[:], b[:]) })
+	slices.SortFunc(ids, func(a, b merkle.ID) int { return bytes.Compare(a[:], b[:]) })
 	c.cuts.apply(ids, sign)
 }
