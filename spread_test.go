@@ -1,6 +1,7 @@
 package anabranch
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -153,6 +154,45 @@ func TestCrossingStreamsDoNotWaitForEachOther(t *testing.T) {
 			t.Fatal("the side that did not open them clings to the first")
 		}
 		w.eventually(func() bool { return meshed(all) })
+	}
+}
+
+// One space's long first transfer does not keep the peer's others waiting:
+// what is written in another meanwhile arrives while it goes on.
+func TestALongTransferDoesNotDelayOtherSpaces(t *testing.T) {
+	w := newWorld(t)
+	live := func(o *Options) { o.Manual = false }
+	ra, rb := w.open("a", live), w.open("b", live)
+	a, b := w.pair(ra, rb)
+	ra.SetOnline(false)
+	const records = 400
+	payload := bytes.Repeat([]byte("long "), 12_000)
+	for i := range records {
+		if _, err := a[0].Put(w.ctx, fmt.Sprintf("/long/%d", i), payload); err != nil {
+			t.Fatal(err)
+		}
+	}
+	complete := func() bool {
+		_, err := b[0].Get(w.ctx, fmt.Sprintf("/long/%d", records-1))
+		st, serr := b[0].Status(w.ctx)
+		return err == nil && serr == nil && st.Count >= records
+	}
+	ra.SetOnline(true)
+	during, all := 0, 0
+	for !complete() {
+		path := fmt.Sprintf("/short/%d", all)
+		began := time.Now()
+		w.put(a[1], path, "text")
+		w.eventually(func() bool { return w.text(b[1], path) == "text" })
+		all++
+		if !complete() {
+			during++
+			t.Logf("readable in the other space after %v", time.Since(began).Round(time.Millisecond))
+		}
+	}
+	t.Logf("%d of %d writes came while %d MB were on their way", during, all, records*len(payload)>>20)
+	if during == 0 {
+		t.Error("nothing came before the transfer was over")
 	}
 }
 
