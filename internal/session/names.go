@@ -1,6 +1,7 @@
 package session
 
 import (
+	"encoding/binary"
 	"math/bits"
 	"slices"
 
@@ -44,9 +45,13 @@ func nameFrames(t FrameType, names []uint64, universe uint64, limit int) (frames
 
 // resolve is the members of a view whose IDs begin with these bits.
 func resolve(v View, prefix uint64, width int) ([]record.ID, error) {
-	var out []record.ID
-	err := resolveAll(v, []uint64{prefix}, width, func(_ int, ids [][32]byte) { out = appendIDs(out, ids) })
-	return out, err
+	var p [32]byte
+	binary.BigEndian.PutUint64(p[:], prefix<<(64-width))
+	ids, err := v.Trie().IDs(p, width)
+	if err != nil || len(ids) > maxNamesakes {
+		return nil, err
+	}
+	return appendIDs(nil, ids), nil
 }
 
 // resolveAll looks up many beginnings of IDs, which ascend and differ, and
