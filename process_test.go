@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -46,6 +47,7 @@ func runChild() bool {
 		answers:      lies[os.Getenv(lieEnv)].answers,
 		SyncInterval: childInterval(),
 		Manual:       os.Getenv(byHand) != "",
+		Clock:        c.clock(),
 	})
 	if err != nil {
 		fmt.Println("error", err)
@@ -89,6 +91,7 @@ type child struct {
 	chatter sync.WaitGroup
 	stop    context.CancelFunc
 	said    int
+	day     atomic.Int64  // since the process began, by its clock
 	seen    chan []string // when what is watched for was readable
 }
 
@@ -144,6 +147,8 @@ func (c *child) do(words []string) (string, error) {
 	case "put":
 		_, err := c.space.Put(c.ctx, words[1], []byte(words[2]))
 		return "", err
+	case "days", "change", "says":
+		return c.age(words)
 	case "online":
 		c.replica.SetOnline(true)
 		return "", nil
