@@ -30,6 +30,7 @@ type side struct {
 	number  engine.Session
 	s       *session.Session
 	inbox   [][]byte
+	coming  [][]byte // on the way to it, in the order they were sent
 	snaps   []*store.Snapshot
 	began   time.Duration
 	last    time.Duration // arrival of the last frame to this side
@@ -165,8 +166,15 @@ func (s *side) send(frame []byte) {
 	}
 	at := max(w.now+d, o.last)
 	o.last = at
+	o.coming = append(o.coming, frame)
 	o.r.later(at, func() {
-		if t.reset && !s.over || o.over || o.deaf {
+		// One that freezes twice hears of frames in any order; a stream keeps its own.
+		frame := o.coming[0]
+		o.coming = o.coming[1:]
+		if t.reset && !s.over {
+			o.deaf = true // what follows what the reset took does not come either
+		}
+		if o.over || o.deaf {
 			return
 		}
 		if !w.open(s.r, o.r) {
