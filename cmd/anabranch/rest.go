@@ -46,19 +46,14 @@ func giveBackMemory(ctx context.Context) {
 			atRest = false
 		case !works && !atRest:
 			debug.SetGCPercent(restGC)
-			giveBack()
+			debug.FreeOSMemory()
 			atRest, looks = true, 0
 		case !works:
 			// What the last piece of work has left is let go of by and by.
 			if looks++; looks <= restAgain && looks&(looks-1) == 0 {
-				giveBack()
+				debug.FreeOSMemory()
 			}
 		}
 		before = now
 	}
-}
-
-func giveBack() {
-	debug.FreeOSMemory()
-	giveBackForeign()
 }
