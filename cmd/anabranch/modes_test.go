@@ -77,6 +77,9 @@ func scriptCommands(page string) []scripted {
 		for len(words) > 0 && strings.HasPrefix(words[0], "[") {
 			words = words[1:]
 		}
+		if len(words) > 1 && words[0] == "!" && strings.HasSuffix(words[len(words)-1], "&") {
+			words = words[1:] // runs until it is stopped
+		}
 		if len(words) < 2 {
 			continue
 		}
