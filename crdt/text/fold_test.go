@@ -56,8 +56,7 @@ func TestFoldsSayWhatTheirDeltasSaid(t *testing.T) {
 				r.mine, all, r.has[p] = append(r.mine, p), append(all, p), true
 			}
 		}
-		var sync func(a, b *folding)
-		sync = func(a, b *folding) {
+		sync := func(a, b *folding) {
 			for _, x := range []*folding{a, b} {
 				from := b
 				if x == b {
