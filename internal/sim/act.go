@@ -100,6 +100,7 @@ func (w *world) calm() {
 		r.slow, r.frozen = 1, 0
 		r.disk.SetFull(false)
 		r.start()
+		r.thaw()
 	}
 }
 

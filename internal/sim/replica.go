@@ -41,6 +41,7 @@ type replica struct {
 	here   bool // it ever began
 	life   int  // counts starts: what is addressed to an earlier life is lost
 	frozen time.Duration
+	held   []func()      // what waits for it to thaw, in the order it was due
 	born   time.Duration // start of this life
 	skew   time.Duration // of its wall clock
 	slow   int64         // times the disk takes longer
@@ -188,21 +189,40 @@ func (r *replica) wake() {
 }
 
 // later calls f at a time, if the replica still lives this life then. While
-// it is frozen everything waits.
+// it is frozen everything waits, and keeps its order however often and for
+// however long it freezes: streams and disks have one.
 func (r *replica) later(at time.Duration, f func()) {
 	life := r.life
-	var call func()
-	call = func() {
+	r.w.at(at, func() {
 		if r.life != life || !r.up {
 			return
 		}
-		if r.frozen > r.w.now {
-			r.w.at(r.frozen, call)
+		if r.frozen <= r.w.now && len(r.held) == 0 {
+			f()
 			return
 		}
+		if len(r.held) == 0 {
+			r.w.at(r.frozen, r.thaw)
+		}
+		r.held = append(r.held, func() {
+			if r.life == life && r.up {
+				f()
+			}
+		})
+	})
+}
+
+// thaw lets happen what a freeze has held up, unless there is another.
+func (r *replica) thaw() {
+	if r.frozen > r.w.now {
+		r.w.at(r.frozen, r.thaw)
+		return
+	}
+	held := r.held
+	r.held = nil
+	for _, f := range held {
 		f()
 	}
-	r.w.at(at, call)
 }
 
 func (r *replica) perform(out engine.Output) {

@@ -30,7 +30,6 @@ type side struct {
 	number  engine.Session
 	s       *session.Session
 	inbox   [][]byte
-	coming  [][]byte // on the way to it, in the order they were sent
 	snaps   []*store.Snapshot
 	began   time.Duration
 	last    time.Duration // arrival of the last frame to this side
@@ -166,11 +165,7 @@ func (s *side) send(frame []byte) {
 	}
 	at := max(w.now+d, o.last)
 	o.last = at
-	o.coming = append(o.coming, frame)
 	o.r.later(at, func() {
-		// One that freezes twice hears of frames in any order; a stream keeps its own.
-		frame := o.coming[0]
-		o.coming = o.coming[1:]
 		if t.reset && !s.over {
 			o.deaf = true // what follows what the reset took does not come either
 		}
