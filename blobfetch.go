@@ -83,13 +83,19 @@ func newFetcher(s *Space) *fetcher {
 	}
 }
 
+// begin starts the loop. Who asks for content from now on waits for it, also
+// while the loop is not yet there.
+func (f *fetcher) begin() {
+	f.mu.Lock()
+	f.running = true
+	f.mu.Unlock()
+	f.space.replica.wg.Go(f.run)
+}
+
 // run is the loop. It ends with the replica, or when the space is left.
 func (f *fetcher) run() {
 	r := f.space.replica
 	ctx, cancel := context.WithCancel(r.ctx)
-	f.mu.Lock()
-	f.running = true
-	f.mu.Unlock()
 	defer func() {
 		cancel()
 		close(f.ended)

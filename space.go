@@ -184,8 +184,11 @@ func (s *Space) author() ed25519.PrivateKey {
 	return s.authors[len(s.authors)-1]
 }
 
-// tending is tend from now on.
+// tending is tend from now on. When it returns, content can be asked for.
 func (s *Space) tending() func() {
+	if s.replica.host != nil {
+		s.blobs.begin()
+	}
 	var told uint64 // the engine hears of what comes after this version
 	if view, err := s.rows.Snapshot(); err == nil {
 		told = view.Version()
@@ -198,9 +201,6 @@ func (s *Space) tending() func() {
 // when the oldest has waited for SweepDelay; Close sweeps the rest.
 func (s *Space) tend(told uint64) {
 	r := s.replica
-	if r.host != nil {
-		r.wg.Go(s.blobs.run)
-	}
 	r.wg.Go(s.tendTexts)
 	var waiting time.Time // since when kills wait; zero if none do
 	floor := 0            // kills that the last sweep could not write, of a sealed key
