@@ -218,11 +218,6 @@ func (f *File) ReadAt(p []byte, off int64) (int, error) {
 			n, err := f.blob.ReadAt(p, off)
 			if !errors.Is(err, store.ErrNotHere) {
 				if err != nil && err != io.EOF {
-					if !f.blob.Whole() { // its fetch has ended meanwhile
-						f.blob.Close()
-						f.blob = nil
-						continue
-					}
 					err = fmt.Errorf("anabranch: read %q: %w", f.doc.Path, named(err))
 				}
 				return n, err

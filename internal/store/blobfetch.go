@@ -162,6 +162,13 @@ func (p *Partial) Full() bool {
 	return p.set.Full()
 }
 
+// over reports whether the fetch has ended, so that its files are closed.
+func (p *Partial) over() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.ended
+}
+
 // Has reports whether a span is there.
 func (p *Partial) Has(span blob.Span) bool {
 	p.mu.Lock()

@@ -118,6 +118,9 @@ func (f *Blob) Whole() bool { return f.part == nil || f.part.Full() }
 // Has reports whether a span is here.
 func (f *Blob) Has(span blob.Span) bool { return f.part == nil || f.part.Has(span) }
 
+// over reports whether this was opened in part, and its fetch has ended.
+func (f *Blob) over() bool { return f.part != nil && f.part.over() }
+
 // Set is which groups are here; nil means all.
 func (f *Blob) Set() *blob.Set {
 	if f.part == nil {
@@ -127,17 +130,20 @@ func (f *Blob) Set() *blob.Set {
 }
 
 // ReadAt reads content. What is not here yet is ErrNotHere: nothing of the
-// group in question is read.
+// group in question is read. So is what was opened in part when its fetch has
+// ended meanwhile: whoever opens it again finds what became of it.
 func (f *Blob) ReadAt(p []byte, off int64) (int, error) {
 	if off < 0 || uint64(off) >= f.name.Size {
 		return 0, io.EOF
 	}
 	n := int(min(uint64(len(p)), f.name.Size-uint64(off)))
-	if !f.Has(f.name.Covering(uint64(off), uint64(off)+uint64(n))) {
+	if f.over() || !f.Has(f.name.Covering(uint64(off), uint64(off)+uint64(n))) {
 		return 0, ErrNotHere
 	}
 	k, err := f.content.ReadAt(p[:n], off)
 	switch {
+	case k < n && f.over():
+		return 0, ErrNotHere
 	case k == n && n < len(p):
 		return k, io.EOF
 	case k == n:
@@ -161,12 +167,12 @@ func (f *Blob) Close() error {
 
 // Slice writes the slice of a span piece by piece: emit gets at most so many
 // bytes, and a whole part of it where one fits, which are its own until it
-// returns. ErrNotHere if not all of the span is here.
+// returns. ErrNotHere if not all of the span is here, or as with ReadAt.
 func (f *Blob) Slice(span blob.Span, most int, emit func([]byte) error) error {
 	if !span.Within(f.name) {
 		return fmt.Errorf("%w: groups %d to %d of %d", blob.ErrSpan, span.Begin, span.End, f.name.Groups())
 	}
-	if !f.Has(span) {
+	if f.over() || !f.Has(span) {
 		return ErrNotHere
 	}
 	tree := treeReader{from: f.tree}
@@ -192,9 +198,12 @@ func (f *Blob) Slice(span blob.Span, most int, emit func([]byte) error) error {
 			} else {
 				n, failed = tree.ReadAt(out[at:], int64(p.Offset)+int64(done))
 			}
-			if n == k {
+			switch {
+			case n == k:
 				failed = nil
-			} else if failed == nil || failed == io.EOF {
+			case f.over():
+				failed = ErrNotHere
+			case failed == nil || failed == io.EOF:
 				failed = fmt.Errorf("%w: blob %s ends early", ErrDamaged, f.name)
 			}
 			if done += k; len(out) == most {

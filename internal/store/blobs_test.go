@@ -243,9 +243,21 @@ func TestFetchesGoOn(t *testing.T) {
 			want.Remove(blob.Span{Begin: at, End: at + 1})
 		}
 		if want.Full() {
+			open, err := sp.Blob(name)
+			if err != nil {
+				t.Fatal(err)
+			}
 			if err := p.Finish(ctx); err != nil {
 				t.Fatal(err)
 			}
+			// Who had it open in part finds out that it must be opened again.
+			if _, err := open.ReadAt(make([]byte, 1), 0); !errors.Is(err, ErrNotHere) {
+				t.Fatalf("reading on after the fetch: %v", err)
+			}
+			if err := open.Slice(name.Whole(), 999, func([]byte) error { return nil }); !errors.Is(err, ErrNotHere) {
+				t.Fatalf("serving on after the fetch: %v", err)
+			}
+			open.Close()
 			break
 		}
 		if round%2 == 0 {
