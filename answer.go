@@ -13,36 +13,12 @@ import (
 	"anabranch/record"
 )
 
-// serveAsk answers what a member's device asks. Whoever names no space of
+// answer answers what a member's device asks. Whoever names no space of
 // ours, or may not read it, is refused and learns nothing.
-func (r *Replica) serveAsk(stream mesh.Stream) {
-	device := record.Key(stream.Peer())
-	p := r.peer(device)
-	if !p.enter() {
-		stream.Reset()
-		return
-	}
-	defer p.leave()
-	select {
-	case r.lives <- struct{}{}:
-		defer func() { <-r.lives }()
-	default:
-		stream.Reset()
-		return
-	}
-	if err := stream.SetDeadline(time.Now().Add(askTimeout)); err != nil {
-		stream.Reset()
-		return
-	}
-	if err := r.answer(stream, device); err != nil {
-		r.log.Debug("question of a peer not answered", "peer", device, "err", err)
-		stream.Reset()
-		return
-	}
-	stream.Close()
-}
-
 func (r *Replica) answer(stream mesh.Stream, device record.Key) error {
+	if err := stream.SetDeadline(time.Now().Add(askTimeout)); err != nil {
+		return err
+	}
 	frame, err := stream.ReadFrame()
 	if err != nil {
 		return err

@@ -36,20 +36,8 @@ type blobServer struct {
 }
 
 // serveBlobs answers a stream that a peer has opened.
-func (r *Replica) serveBlobs(stream mesh.Stream) {
+func (r *Replica) serveBlobs(stream mesh.Stream, device record.Key) {
 	defer stream.Reset()
-	device := record.Key(stream.Peer())
-	p := r.peer(device)
-	if !p.enterBlobs(+1) {
-		return
-	}
-	defer p.enterBlobs(-1)
-	select {
-	case r.blobLives <- struct{}{}:
-		defer func() { <-r.blobLives }()
-	default:
-		return
-	}
 	if stream.SetDeadline(time.Now().Add(dialTimeout)) != nil {
 		return
 	}
@@ -59,7 +47,7 @@ func (r *Replica) serveBlobs(stream mesh.Stream) {
 	}
 	frame, err := fetch.Decode(first, 0)
 	hello, ok := frame.(fetch.Hello)
-	if err != nil || !ok || time.Now().Before(p.blockedUntil()) {
+	if err != nil || !ok || time.Now().Before(r.peer(device).blockedUntil()) {
 		return // a stranger to all spaces here learns nothing
 	}
 	s := r.spaceOf(session.Hello{Tag: hello.Tag, Nonce: hello.Nonce}, device)
@@ -82,16 +70,6 @@ func (r *Replica) serveBlobs(stream mesh.Stream) {
 }
 
 var errStrikes = errors.New("anabranch: content was asked for again and again that no record names")
-
-func (p *peer) enterBlobs(n int) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if n > 0 && p.fetching >= blobServesEach {
-		return false
-	}
-	p.fetching += n
-	return true
-}
 
 func (v *blobServer) serve(ctx context.Context) error {
 	for {

@@ -58,24 +58,22 @@ func TestOnePeerCannotTakeEveryPlace(t *testing.T) {
 		defer stream.Reset()
 		streams = append(streams, stream)
 	}
-	inside := func() int {
-		p := a.peer(rb.Device())
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		return p.inside
+	taken := func(its, all int) bool {
+		b, everybody := a.asked.places(rb.Device())
+		return b == its && everybody == all
 	}
-	w.eventually(func() bool { return inside() == maxIncomingEach })
+	w.eventually(func() bool { return taken(maxIncomingEach, maxIncomingEach) })
 	for range 5 {
 		w.sync(c, s)
 	}
-	w.eventually(func() bool { return len(a.lives) == maxIncomingEach }) // those of c have ended
+	w.eventually(func() bool { return taken(maxIncomingEach, maxIncomingEach) }) // those of c have ended
 	if _, err := b.Sync(w.ctx, a.Device()); err == nil {
 		t.Error("a peer got a place more than its share")
 	}
 	for _, stream := range streams {
 		stream.Reset()
 	}
-	w.eventually(func() bool { return inside() == 0 && len(a.lives) == 0 })
+	w.eventually(func() bool { return taken(0, 0) })
 	w.sync(b, s)
 }
 
@@ -138,7 +136,10 @@ func TestJoinsAtOnceKeepEveryKey(t *testing.T) {
 			t.Errorf("%d keys on disk and %d in use after %d joins", len(onDisk), len(inUse), maxJoins)
 		}
 		w.put(spaces[0], "/x", "text")
-		w.eventually(func() bool { return len(a.joins) == 0 })
+		w.eventually(func() bool {
+			_, asking := a.joins.places(rb.Device())
+			return asking == 0
+		})
 	}
 }
 

@@ -218,14 +218,7 @@ func (r *Replica) readWelcome(t Ticket, author record.Key, b []byte) (*space.Gen
 
 // serveJoin answers a device that comes with a ticket. An unknown ticket and
 // a wrong mac are answered alike.
-func (r *Replica) serveJoin(stream mesh.Stream) {
-	select {
-	case r.joins <- struct{}{}:
-		defer func() { <-r.joins }()
-	default:
-		stream.Reset() // too many at once: the device may ask again
-		return
-	}
+func (r *Replica) serveJoin(stream mesh.Stream, device record.Key) {
 	defer stream.Close()
 	ctx, cancel := context.WithTimeout(r.ctx, joinTimeout)
 	defer cancel()
@@ -238,9 +231,9 @@ func (r *Replica) serveJoin(stream mesh.Stream) {
 		stream.Reset()
 		return
 	}
-	status, welcome, err := r.answerJoin(ctx, record.Key(stream.Peer()), stream.RemoteAddr(), ask)
+	status, welcome, err := r.answerJoin(ctx, device, stream.RemoteAddr(), ask)
 	if err != nil {
-		r.log.Warn("join not completed", "peer", record.Key(stream.Peer()), "err", err)
+		r.log.Warn("join not completed", "peer", device, "err", err)
 	}
 	if err := stream.WriteFrame(append([]byte{status}, welcome...)); err != nil {
 		r.log.Info("join: answer not delivered, the device may ask again", "err", err)

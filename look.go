@@ -149,32 +149,8 @@ func (d *Difference) name(snap *store.Snapshot, ids []record.ID) error {
 	return nil
 }
 
-// serveLook answers a look. Whoever names no space of ours, or may not read
-// it, learns nothing.
-func (r *Replica) serveLook(stream mesh.Stream) {
-	device := record.Key(stream.Peer())
-	p := r.peer(device)
-	if !p.enter() {
-		stream.Reset()
-		return
-	}
-	defer p.leave()
-	select {
-	case r.lives <- struct{}{}:
-		defer func() { <-r.lives }()
-	default:
-		stream.Reset()
-		return
-	}
-	if err := r.show(stream, device); err != nil {
-		r.log.Debug("look of a peer ended early", "peer", device, "err", err)
-		stream.Reset()
-		return
-	}
-	stream.Close()
-}
-
-// show answers frames until the peer has seen enough.
+// show answers a look until the peer has seen enough. Whoever names no space
+// of ours, or may not read it, learns nothing.
 func (r *Replica) show(stream mesh.Stream, device record.Key) error {
 	if err := stream.SetDeadline(time.Now().Add(dialTimeout)); err != nil {
 		return err

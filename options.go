@@ -27,7 +27,7 @@ const (
 	sessionIdle     = 30 * time.Second // a session without a frame for this long is reset
 	joinTimeout     = 15 * time.Second
 	dialTimeout     = 10 * time.Second
-	maxIncoming     = 64 // sessions that peers may have open here at a time
+	maxIncoming     = 64 // sessions, looks and questions that peers may have open here at a time
 	maxIncomingEach = 8  // and one peer; a session in each of so many spaces
 	maxJoins        = 4  // devices that may be joining at a time
 	maxNameBytes    = 64

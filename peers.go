@@ -32,7 +32,6 @@ type peer struct {
 	blocked  time.Time                  // no sessions before this: the peer sent what is wrong for everyone
 	charge   string                     // what it was charged with last
 	syncing  map[record.SpaceID]int     // sessions whose stream is open
-	inside   int                        // sessions that it has open here, its hello awaited or not
 	hurried  time.Time                  // when a new place last made us forget the back-off
 	heard    []heardAddr                // on the local network, newest first
 	noted    []string                   // where it says, in a note, that it can be reached
@@ -40,8 +39,6 @@ type peer struct {
 	wire     *wire                      // nil unless frames go both ways
 	fresh    mesh.Stream                // for frames, and not in use yet
 	greeting mesh.Stream                // likewise, and its hellos are on their way
-	fetching int                        // streams about content that it has open here
-	watching int                        // streams about texts likewise
 }
 
 // agreement is the last time both sides held the same root.

@@ -36,15 +36,15 @@ type Replica struct {
 	cancel    context.CancelFunc
 	wg        sync.WaitGroup
 	pokes     chan struct{}                    // cap 1: the members or the connections may be others now
-	lives     chan struct{}                    // cap maxIncoming: a token per incoming session
+	asked     *gate                            // sessions, looks and questions of peers
 	exchanges chan due                         // cap 64; when full, an exchange comes with the next session
-	joins     chan struct{}                    // cap maxJoins: likewise for joins
+	joins     *gate                            // devices that come with tickets
 	joinMu    sync.Mutex                       // held while a ticket is being used
 	making    sync.Mutex                       // held while a space comes to be here: its name, keys and rows are one thing
 	reading   sync.Mutex                       // held while the member lists are read anew
 	told      map[record.SpaceID][]engine.Peer // the members that the engine knows of; guarded by reading
-	blobLives chan struct{}                    // cap blobServes: likewise for streams about content
-	liveLives chan struct{}                    // cap liveServes: likewise for texts that are watched
+	fetched   *gate                            // streams about content
+	watched   *gate                            // texts that peers watch
 	pacers    [2]pacer                         // of content, in and out
 
 	watch     *mesh.Watch     // nil if nobody looks around
@@ -109,11 +109,11 @@ func Open(ctx context.Context, dir string, o Options) (*Replica, error) {
 		store:     st,
 		online:    true,
 		pokes:     make(chan struct{}, 1),
-		lives:     make(chan struct{}, maxIncoming),
+		asked:     newGate(maxIncomingEach, maxIncoming),
 		exchanges: make(chan due, 64),
-		joins:     make(chan struct{}, maxJoins),
-		blobLives: make(chan struct{}, blobServes),
-		liveLives: make(chan struct{}, liveServes),
+		joins:     newGate(maxJoins, maxJoins), // a stranger has as many names as it likes
+		fetched:   newGate(blobServesEach, blobServes),
+		watched:   newGate(liveEach, liveServes),
 		spaces:    map[record.SpaceID]*Space{},
 		peers:     map[record.Key]*peer{},
 		calling:   map[record.Key]int{},
@@ -172,12 +172,12 @@ func (r *Replica) listen() error {
 		}
 	}
 	handlers := map[string]func(mesh.Stream){
-		syncProtocol: after(r.serveSync),
-		lookProtocol: after(r.serveLook),
-		joinProtocol: after(r.serveJoin),
-		askProtocol:  after(r.serveAsk),
-		blobProtocol: after(r.serveBlobs),
-		liveProtocol: after(r.serveLive),
+		syncProtocol: after(r.asked.admit(r.serveSync)),
+		lookProtocol: after(r.asked.admit(r.answering("look", r.show))),
+		askProtocol:  after(r.asked.admit(r.answering("question", r.answer))),
+		joinProtocol: after(r.joins.admit(r.serveJoin)),
+		blobProtocol: after(r.fetched.admit(r.serveBlobs)),
+		liveProtocol: after(r.watched.admit(r.serveLive)),
 	}
 	if !r.options.Manual && !r.options.noGossip {
 		handlers[gossipProtocol] = after(r.serveWire)

@@ -175,21 +175,8 @@ func (p *peer) met(id record.SpaceID) *session.Met {
 // serveSync answers a session that a peer has opened. Which space it speaks
 // of is found by its tag; whoever knows none of ours, or may not read it,
 // learns nothing.
-func (r *Replica) serveSync(stream mesh.Stream) {
-	device := record.Key(stream.Peer())
+func (r *Replica) serveSync(stream mesh.Stream, device record.Key) {
 	p := r.peer(device)
-	if !p.enter() {
-		stream.Reset() // it has its share
-		return
-	}
-	defer p.leave()
-	select {
-	case r.lives <- struct{}{}:
-		defer func() { <-r.lives }()
-	default:
-		stream.Reset() // too many at once: the peer comes again
-		return
-	}
 	if err := stream.SetDeadline(time.Now().Add(dialTimeout)); err != nil {
 		stream.Reset()
 		return
@@ -233,24 +220,6 @@ func (s *Space) rootNow() ([32]byte, error) {
 	}
 	defer view.Close()
 	return view.Root()
-}
-
-// enter takes one of the places that one device may have at a time, so that
-// none can take them all.
-func (p *peer) enter() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.inside >= maxIncomingEach {
-		return false
-	}
-	p.inside++
-	return true
-}
-
-func (p *peer) leave() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.inside--
 }
 
 // spaceOf finds the space whose tag a hello carries, among those that the

@@ -182,25 +182,13 @@ func (l *liveText) admit(device record.Key, state *liveState) (member bool, err 
 }
 
 // serveLive tells a member that watches a text what goes on in it here.
-func (r *Replica) serveLive(stream mesh.Stream) {
+func (r *Replica) serveLive(stream mesh.Stream, device record.Key) {
 	defer stream.Reset()
-	device := record.Key(stream.Peer())
-	p := r.peer(device)
-	if !p.enterLive(+1) {
-		return
-	}
-	defer p.enterLive(-1)
-	select {
-	case r.liveLives <- struct{}{}:
-		defer func() { <-r.liveLives }()
-	default:
-		return
-	}
 	if stream.SetDeadline(time.Now().Add(dialTimeout)) != nil {
 		return
 	}
 	first, err := stream.ReadFrame()
-	if err != nil || time.Now().Before(p.blockedUntil()) {
+	if err != nil || time.Now().Before(r.peer(device).blockedUntil()) {
 		return
 	}
 	hello, path, err := takeLiveHello(first)
@@ -294,14 +282,4 @@ func (l *liveText) state(d *textDoc) []byte {
 	}
 	d.mu.Unlock()
 	return s.encode()
-}
-
-func (p *peer) enterLive(n int) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if n > 0 && p.watching >= liveEach {
-		return false
-	}
-	p.watching += n
-	return true
 }
