@@ -175,6 +175,15 @@ func (a *app) offline(ctx context.Context, f func(*anabranch.Space) error) error
 	})
 }
 
+// chosen are the space that --space names, or all; none at all is an error.
+func (a *app) chosen(r *anabranch.Replica) ([]*anabranch.Space, error) {
+	if spaces := r.Spaces(); a.space == "" && len(spaces) > 0 {
+		return spaces, nil
+	}
+	s, err := r.Space(a.space)
+	return []*anabranch.Space{s}, err
+}
+
 // with runs f on an open replica and closes it; inside a running up, on the
 // replica that is open there.
 func (a *app) with(ctx context.Context, fresh bool, o anabranch.Options, f func(*anabranch.Replica) error) error {

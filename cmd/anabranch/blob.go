@@ -67,12 +67,9 @@ func newBlobLs(a *app) *cobra.Command {
 		Short: "List the content that records name, and what of it is here",
 		Args:  takes(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			prefix := ""
-			if len(args) == 1 {
-				var err error
-				if prefix, err = checkedPath(args[0]); err != nil {
-					return err
-				}
+			prefix, err := checkedPrefix(args)
+			if err != nil {
+				return err
 			}
 			return a.offline(cmd.Context(), func(s *anabranch.Space) error {
 				rows := [][]string{}

@@ -25,12 +25,9 @@ because one writer had not seen the other's. The newest of them is what "get"
 reads. A new put at the path settles it.`,
 		Args: takes(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			prefix := ""
-			if len(args) == 1 {
-				var err error
-				if prefix, err = checkedPath(args[0]); err != nil {
-					return err
-				}
+			prefix, err := checkedPrefix(args)
+			if err != nil {
+				return err
 			}
 			return a.offline(cmd.Context(), func(s *anabranch.Space) error {
 				n := 0

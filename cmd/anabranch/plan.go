@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"sync"
 
 	"anabranch"
 	"anabranch/record"
@@ -38,41 +37,20 @@ type expectedJSON struct {
 // planAll asks each device what a session would do, several at a time, and
 // prints the answers in the order of the devices.
 func (a *app) planAll(ctx context.Context, s *anabranch.Space, targets []record.Key) error {
-	type outcome struct {
-		plan anabranch.Plan
-		err  error
-	}
-	outcomes := make([]outcome, len(targets))
-	tokens := make(chan struct{}, sessionsAtOnce)
-	var running sync.WaitGroup
+	outcomes, wait := severally(targets, func(k record.Key) (anabranch.Plan, error) { return s.Plan(ctx, k) })
+	defer wait()
+	var errs []error
 	for i, k := range targets {
-		running.Go(func() {
-			tokens <- struct{}{}
-			defer func() { <-tokens }()
-			outcomes[i].plan, outcomes[i].err = s.Plan(ctx, k)
-		})
-	}
-	running.Wait()
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	var failed []int // exit codes
-	for i, k := range targets {
-		o := outcomes[i]
-		if err := a.planned(s, k, o.plan, o.err); err != nil {
+		o := <-outcomes[i]
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err := a.planned(s, k, o.value, o.err); err != nil {
 			return err
 		}
-		if o.err != nil {
-			failed = append(failed, exitCode(o.err))
-		}
+		errs = append(errs, o.err)
 	}
-	switch {
-	case len(failed) == 0:
-		return nil
-	case len(failed) < len(targets):
-		return &saidError{exitPartial}
-	}
-	return &saidError{failed[0]}
+	return severalError(errs)
 }
 
 // planned prints what one session would be.

@@ -86,13 +86,9 @@ it opens no connection. What has not been compared is not called in sync.`,
 		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.with(cmd.Context(), false, anabranch.Options{NoNetwork: true}, func(r *anabranch.Replica) error {
-				spaces := r.Spaces()
-				if a.space != "" || len(spaces) == 0 {
-					s, err := r.Space(a.space)
-					if err != nil {
-						return err
-					}
-					spaces = []*anabranch.Space{s}
+				spaces, err := a.chosen(r)
+				if err != nil {
+					return err
 				}
 				for i, s := range spaces {
 					if i > 0 && !a.json {

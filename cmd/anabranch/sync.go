@@ -206,27 +206,49 @@ func (a *app) targets(ctx context.Context, r *anabranch.Replica, s *anabranch.Sp
 	return out, nil
 }
 
-// syncAll runs the sessions, several at a time, and prints each in the order
-// of the devices.
-func (a *app) syncAll(ctx context.Context, s *anabranch.Space, targets []record.Key) error {
-	type outcome struct {
-		report anabranch.Report
-		err    error
-	}
-	outcomes := make([]chan outcome, len(targets))
+// spoken is what came of speaking to one device.
+type spoken[T any] struct {
+	value T
+	err   error
+}
+
+// severally speaks to each device, to sessionsAtOnce at a time, and tells what
+// comes of each on a channel of its own. wait returns when all have ended.
+func severally[T any](targets []record.Key, speak func(record.Key) (T, error)) (outcomes []chan spoken[T], wait func()) {
+	outcomes = make([]chan spoken[T], len(targets))
 	tokens := make(chan struct{}, sessionsAtOnce)
 	var running sync.WaitGroup
 	for i, k := range targets {
-		outcomes[i] = make(chan outcome, 1)
+		outcomes[i] = make(chan spoken[T], 1)
 		running.Go(func() {
 			tokens <- struct{}{}
 			defer func() { <-tokens }()
-			report, err := s.Sync(ctx, k)
-			outcomes[i] <- outcome{report, err}
+			value, err := speak(k)
+			outcomes[i] <- spoken[T]{value, err}
 		})
 	}
-	defer running.Wait()
-	var failed []int // exit codes
+	return outcomes, running.Wait
+}
+
+// severalError is how a command ends that has said what came of each device:
+// as the first that failed if all did, in part if some did.
+func severalError(errs []error) error {
+	failed := slices.DeleteFunc(slices.Clone(errs), func(err error) bool { return err == nil })
+	switch {
+	case len(failed) == 0:
+		return nil
+	case len(failed) < len(errs):
+		return &saidError{exitPartial}
+	}
+	return &saidError{exitCode(failed[0])}
+}
+
+// syncAll runs the sessions, several at a time, and prints each in the order
+// of the devices.
+func (a *app) syncAll(ctx context.Context, s *anabranch.Space, targets []record.Key) error {
+	outcomes, wait := severally(targets, func(k record.Key) (anabranch.Report, error) { return s.Sync(ctx, k) })
+	defer wait()
+	var errs []error
 	var total syncSummaryJSON
 	var roots []string // of the peers
 	for i, k := range targets {
@@ -234,27 +256,19 @@ func (a *app) syncAll(ctx context.Context, s *anabranch.Space, targets []record.
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if err := a.synced(s, k, o.report, o.err); err != nil {
+		if err := a.synced(s, k, o.value, o.err); err != nil {
 			return err
 		}
-		total.add(o.report)
-		roots = append(roots, theirs(o.report, o.err))
-		if o.err != nil {
-			failed = append(failed, exitCode(o.err))
-		}
+		total.add(o.value)
+		roots = append(roots, theirs(o.value, o.err))
+		errs = append(errs, o.err)
 	}
 	if a.json {
 		if err := a.summarise(ctx, s, total, roots); err != nil {
 			return err
 		}
 	}
-	switch {
-	case len(failed) == 0:
-		return nil
-	case len(failed) < len(targets):
-		return &saidError{exitPartial}
-	}
-	return &saidError{failed[0]}
+	return severalError(errs)
 }
 
 // synced prints what came of one session.

@@ -97,6 +97,15 @@ func checkedPath(path string) (string, error) {
 	return path, nil
 }
 
+// checkedPrefix is the one path argument that bounds a list, or "" for
+// everything.
+func checkedPrefix(args []string) (string, error) {
+	if len(args) == 0 {
+		return "", nil
+	}
+	return checkedPath(args[0])
+}
+
 // checkID checks that an argument is the beginning of a record's ID.
 func checkID(text string) error {
 	if len(text) < 4 || len(text) > 64 || !hexadecimal(text) {

@@ -42,13 +42,9 @@ bytes, and says exactly what is wrong. Exits 17 if anything is.`,
 		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.with(cmd.Context(), false, anabranch.Options{NoNetwork: true}, func(r *anabranch.Replica) error {
-				spaces := r.Spaces()
-				if a.space != "" || len(spaces) == 0 {
-					s, err := r.Space(a.space)
-					if err != nil {
-						return err
-					}
-					spaces = []*anabranch.Space{s}
+				spaces, err := a.chosen(r)
+				if err != nil {
+					return err
 				}
 				wrong := 0
 				for _, s := range spaces {
