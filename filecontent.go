@@ -9,10 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
-	"runtime"
 	"sync"
-	"syscall"
 
 	"anabranch/blob"
 	"anabranch/record"
@@ -45,7 +42,7 @@ func fileContent(ctx context.Context, dir *os.Root, rel string) ([]byte, error) 
 }
 
 func hashFile(ctx context.Context, dir *os.Root, rel string) (name BlobName, err error) {
-	_, err = readSteady(ctx, dir, rel, func(f *os.File) error {
+	_, err = readSteady(ctx, dir, rel, func(f *os.File, _ int64) error {
 		name, err = hashContent(reading{ctx, f})
 		return err
 	})
@@ -76,62 +73,6 @@ func hashContent(r io.Reader) (BlobName, error) {
 			return BlobName{}, err
 		}
 	}
-}
-
-// readSteady has a file read as it was at one moment, by the same rules as
-// readWhole, without holding it in memory: read is called again if the file
-// changed meanwhile. Errors are a *skipError, read's or the context's.
-func readSteady(ctx context.Context, dir *os.Root, rel string, read func(*os.File) error) (fs.FileInfo, error) {
-	const attempts = 3
-	for range attempts {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		info, steady, err := readSteadyOnce(dir, rel, read)
-		if err != nil || steady {
-			return info, err
-		}
-	}
-	return nil, &skipError{reason: SkipChanging, detail: "it changed each time it was read"}
-}
-
-func readSteadyOnce(dir *os.Root, rel string, read func(*os.File) error) (info fs.FileInfo, steady bool, err error) {
-	unreadable := func(err error) error { return &skipError{reason: SkipUnreadable, detail: plainOS(err)} }
-	before, err := dir.Lstat(filepath.FromSlash(rel))
-	if err != nil {
-		return nil, false, unreadable(err)
-	}
-	if !before.Mode().IsRegular() {
-		return nil, false, nil
-	}
-	flags := os.O_RDONLY
-	if runtime.GOOS != "windows" {
-		flags |= syscall.O_NONBLOCK
-	}
-	f, err := dir.OpenFile(filepath.FromSlash(rel), flags, 0)
-	if err != nil {
-		return nil, false, unreadable(err)
-	}
-	defer f.Close()
-	opened, err := f.Stat()
-	if err != nil {
-		return nil, false, unreadable(err)
-	}
-	if !os.SameFile(before, opened) {
-		return nil, false, nil
-	}
-	if err := read(f); err != nil {
-		var path *fs.PathError
-		if errors.As(err, &path) {
-			return nil, false, unreadable(err)
-		}
-		return nil, false, err
-	}
-	after, err := f.Stat()
-	if err != nil {
-		return nil, false, unreadable(err)
-	}
-	return opened, after.Size() == opened.Size() && after.ModTime().Equal(opened.ModTime()), nil
 }
 
 // takeLarge imports a file that no record carries.
@@ -171,17 +112,16 @@ func (im *importing) takeLarge(rel, path string, size int64) error {
 	}
 	w := im.space.replica.store.NewBlob()
 	defer func() { w.Abort() }()
-	info, err := readSteady(im.ctx, im.root, rel, func(f *os.File) error {
+	before := im.bytes
+	info, err := readSteady(im.ctx, im.root, rel, func(f *os.File, _ int64) error {
 		w.Abort()
 		w = im.space.replica.store.NewBlob()
-		before := im.bytes
+		im.bytes = before // of the attempt before
 		_, err := w.ReadFrom(&counting{ctx: im.ctx, r: f, count: func(n int) { im.bytes += int64(n); im.progress() }})
-		if err != nil {
-			im.bytes = before
-		}
 		return err
 	})
 	if err != nil {
+		im.bytes = before
 		return im.unread(rel, path, err)
 	}
 	name, release, err := w.Commit(im.ctx, im.space.rows)

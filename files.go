@@ -4,14 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
-	"syscall"
 	"unicode/utf8"
 
 	"anabranch/record"
@@ -364,94 +362,4 @@ func (r *Replica) outside(dir string) error {
 		}
 		at = up
 	}
-}
-
-// readWhole reads a file as it was at one moment: regular, the one that info
-// was, and unchanged from before the first byte to after the last. Errors are
-// a *skipError or the context's.
-func readWhole(ctx context.Context, dir *os.Root, rel string, most int64) ([]byte, error) {
-	const attempts = 3
-	for range attempts {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		b, whole, err := readOnce(dir, rel, most)
-		if err != nil || whole {
-			return b, err
-		}
-	}
-	return nil, &skipError{reason: SkipChanging, detail: "it changed each time it was read"}
-}
-
-type skipError struct {
-	reason SkipReason
-	detail string
-	size   int64 // of SkipTooLarge
-}
-
-func (e *skipError) Error() string { return e.detail }
-
-func readOnce(dir *os.Root, rel string, most int64) (b []byte, whole bool, err error) {
-	unreadable := func(err error) error { return &skipError{reason: SkipUnreadable, detail: plainOS(err)} }
-	before, err := dir.Lstat(filepath.FromSlash(rel))
-	if err != nil {
-		return nil, false, unreadable(err)
-	}
-	if !before.Mode().IsRegular() {
-		return nil, false, nil
-	}
-	flags := os.O_RDONLY
-	if runtime.GOOS != "windows" {
-		flags |= syscall.O_NONBLOCK // a pipe that took its place does not stop us
-	}
-	f, err := dir.OpenFile(filepath.FromSlash(rel), flags, 0)
-	if err != nil {
-		return nil, false, unreadable(err)
-	}
-	defer f.Close()
-	opened, err := f.Stat()
-	if err != nil {
-		return nil, false, unreadable(err)
-	}
-	if !os.SameFile(before, opened) {
-		return nil, false, nil
-	}
-	if opened.Size() > most {
-		return nil, false, tooLarge(opened.Size())
-	}
-	b = make([]byte, opened.Size()+1)
-	n := 0
-	for n < len(b) {
-		k, err := f.Read(b[n:])
-		n += k
-		if k == 0 || err != nil {
-			if err != nil && err != io.EOF {
-				return nil, false, unreadable(err)
-			}
-			break
-		}
-	}
-	after, err := f.Stat()
-	if err != nil {
-		return nil, false, unreadable(err)
-	}
-	whole = int64(n) == opened.Size() && after.Size() == opened.Size() && after.ModTime().Equal(opened.ModTime())
-	return b[:min(n, len(b)-1)], whole, nil
-}
-
-func tooLarge(size int64) error {
-	return &skipError{reason: SkipTooLarge, detail: fmt.Sprintf("%d bytes, at most %d fit into one record", size, record.MaxPayload), size: size}
-}
-
-// plainOS is what the system said, without the operation and the path.
-func plainOS(err error) string {
-	var path *fs.PathError
-	if errors.As(err, &path) {
-		return path.Err.Error()
-	}
-	var link *os.LinkError
-	if errors.As(err, &link) {
-		return link.Err.Error()
-	}
-	return err.Error()
 }
