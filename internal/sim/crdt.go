@@ -132,8 +132,7 @@ func (e *editing) state(s *crdt.State) (*crdt.State, error) {
 		return e.mapped(s, fresh)
 	case "/docs/count":
 		if e.rng.IntN(5) == 0 {
-			e.removes("", "+")
-			e.says.gone.cut(e.says.has)
+			e.resets()
 			return s.Reset(e.w)
 		}
 		by := int64(e.rng.IntN(20) - 5)

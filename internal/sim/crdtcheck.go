@@ -108,6 +108,16 @@ func (e *editing) removes(prefix, what string) {
 	}
 }
 
+// resets says that a change takes a counter back to nothing: all that its
+// writer saw is gone, and it says so again of what others had reset before.
+func (e *editing) resets() {
+	for i := range e.seen.has.all {
+		if e.book.events[i].path == e.path {
+			e.says.gone.add(i)
+		}
+	}
+}
+
 // totals is what a lane has added to a counter, as far as somebody saw.
 func (b *book) totals(seen page, path string, lane uint64) (out set) {
 	for i := range seen.has.all {
@@ -211,11 +221,16 @@ func (b *book) look(r *replica, path string, parts []*record.Verified) {
 	got = slices.Compact(got)
 	switch {
 	case slices.Equal(got, want):
-	case !whole && len(got) < len(want) && !slices.ContainsFunc(got, func(s string) bool { return !slices.Contains(want, s) }):
-		w.sometimes("a text that waits for characters")
+	case !whole && within(got, b.says(seen.has, path)):
+		w.sometimes("a text that waits for characters") // to type beside them, or to delete them with others
 	default:
 		w.violate("C14", "replica %d reads %q at %s, and what happened is %q", r.i, got, path, want)
 	}
+}
+
+// within reports whether everything of one list is in the other.
+func within(got, all []string) bool {
+	return !slices.ContainsFunc(got, func(s string) bool { return !slices.Contains(all, s) })
 }
 
 func (s set) has(i int) bool { return i/64 < len(s) && s[i/64]>>(i%64)&1 == 1 }

@@ -64,14 +64,18 @@ func Run(p Plan, log func(format string, args ...any)) (out Outcome) {
 }
 
 // rest is C10: what has converged moves nothing any more. Whatever is on its
-// way has two intervals to arrive.
+// way, or on its way to a disk that was slow, has two intervals to arrive.
 func (w *world) rest() {
 	for _, r := range w.replicas {
 		if r.evil != nil {
 			return // who lies is never at rest
 		}
 	}
-	w.run(w.now+2*w.plan.Interval, nil)
+	written := w.now
+	for _, r := range w.replicas {
+		written = max(written, r.flush, r.gather)
+	}
+	w.run(written+2*w.plan.Interval, nil)
 	before := w.traffic
 	w.run(w.now+2*w.plan.Interval, nil)
 	moved := w.traffic
