@@ -7,7 +7,6 @@ import (
 	"container/heap"
 	"encoding/binary"
 	"fmt"
-	"io"
 	"slices"
 
 	"anabranch/crdt"
@@ -76,9 +75,8 @@ type decoder struct {
 	claims []claim
 	blanks []claim // those of claims that drop text, ascending
 
-	raw     []byte
-	src     bytes.Reader
-	inflate io.ReadCloser
+	raw      []byte
+	inflater *inflater // made when it is needed first
 }
 
 // number reads one number.
@@ -184,19 +182,12 @@ func (in *decoder) unpack() error {
 	if in.bad || size > MaxDelta || size > uint64(in.left())*deltaRatio {
 		return malformed("%d bytes deflated to %d", size, in.left())
 	}
-	in.src.Reset(in.b[in.at:])
-	if in.inflate == nil {
-		in.inflate = flate.NewReader(&in.src)
-	} else if err := in.inflate.(flate.Resetter).Reset(&in.src, nil); err != nil {
-		return malformed("%v", err)
+	if in.inflater == nil {
+		in.inflater = new(inflater)
 	}
 	in.raw = slices.Grow(in.raw[:0], int(size))[:size]
-	if _, err := io.ReadFull(in.inflate, in.raw); err != nil {
-		return malformed("deflated text: %v", err)
-	}
-	var more [1]byte
-	if n, err := in.inflate.Read(more[:]); n != 0 || err != io.EOF || in.src.Len() != 0 {
-		return malformed("more than %d bytes in the DEFLATE stream", size)
+	if !in.inflater.inflate(in.raw, in.b[in.at:]) {
+		return malformed("no DEFLATE stream of %d bytes", size)
 	}
 	in.b, in.at = in.raw, 0
 	return nil

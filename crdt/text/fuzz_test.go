@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
-	"io"
 	"math/rand/v2"
 	"testing"
 
@@ -161,7 +160,7 @@ func FuzzStateHasOneEncoding(f *testing.F) {
 			return
 		}
 		in := reader{b: rest}
-		var z io.ReadCloser
+		var z inflater
 		parts := [3]packed{in.part(), in.part(), in.part()}
 		c := d.columns()
 		for i, got := range [][]byte{c.structure, c.live, c.dead} {

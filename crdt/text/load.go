@@ -2,7 +2,6 @@ package text
 
 import (
 	"encoding/binary"
-	"io"
 
 	"anabranch/crdt"
 )
@@ -348,7 +347,7 @@ func (d *Doc) inflateDead() {
 	}
 	dead := d.dead
 	d.dead = deadText{}
-	var z io.ReadCloser
+	var z inflater
 	text, err := dead.packed.inflate(&z)
 	runes, ascii, ok := checkBytes(text)
 	if err != nil || !ok || uint64(runes) != dead.count {

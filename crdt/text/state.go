@@ -2,11 +2,9 @@ package text
 
 import (
 	"bytes"
-	"compress/flate"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
-	"io"
 
 	"anabranch/crdt"
 )
@@ -312,25 +310,14 @@ func (r *reader) part() (p packed) {
 	return p
 }
 
-// inflate returns the part, of exactly the size it claims. z is a reader to be
-// used again, or nil.
-func (p packed) inflate(z *io.ReadCloser) ([]byte, error) {
+// inflate returns the part, of exactly the size it claims.
+func (p packed) inflate(z *inflater) ([]byte, error) {
 	if p.raw {
 		return p.b, nil
 	}
-	src := bytes.NewReader(p.b)
-	if *z == nil {
-		*z = flate.NewReader(src)
-	} else if err := (*z).(flate.Resetter).Reset(src, nil); err != nil {
-		return nil, unwell("%v", err)
-	}
 	out := make([]byte, p.size)
-	if _, err := io.ReadFull(*z, out); err != nil {
-		return nil, unwell("%v", err)
-	}
-	var more [1]byte
-	if n, err := (*z).Read(more[:]); n != 0 || err != io.EOF || src.Len() != 0 {
-		return nil, unwell("more than %d bytes in a DEFLATE stream", p.size)
+	if !z.inflate(out, p.b) {
+		return nil, unwell("no DEFLATE stream of %d bytes", p.size)
 	}
 	return out, nil
 }
@@ -352,7 +339,7 @@ func Load(lane uint64, b []byte) (*Doc, error) {
 	if in.bad {
 		return nil, unwell("cut off")
 	}
-	var z io.ReadCloser
+	var z inflater
 	d := New(lane)
 	d.dead.packed = dead
 	d.dead.packed.b = bytes.Clone(dead.b)
