@@ -56,6 +56,9 @@ func (sp *Space) post(ctx context.Context, rs []*record.Verified) (wait func() (
 }
 
 func (w *work) receive(rs []*record.Verified) (*Result, error) {
+	if err := w.lookForNumbers(rs); err != nil {
+		return nil, err
+	}
 	res := &Result{Verdicts: make([]Verdict, len(rs))}
 	fresh := make(map[record.ID]struct{}, len(rs))
 	var rules []*record.Verified // control and sweeps
@@ -153,6 +156,30 @@ func (w *work) whereabouts(r *record.Verified) (Verdict, error) {
 	return 0, nil
 }
 
+// lookForNumbers looks up, with one walk, at which numbers there is nothing in
+// lanes that have had higher ones: many records that are written at once share
+// a time, so that they come in the order of their IDs.
+func (w *work) lookForNumbers(rs []*record.Verified) error {
+	var dots [][]byte
+	for _, r := range rs {
+		if !r.Data() {
+			continue
+		}
+		a, ok := w.c.store.authors.number(r.Author)
+		if !ok {
+			continue
+		}
+		l, err := w.lane(laneID{a, r.Lane})
+		if err != nil {
+			return err
+		}
+		if r.Seq <= l.high {
+			dots = append(dots, dotPrefix(w.s, a, r.Lane, r.Seq))
+		}
+	}
+	return w.c.tx.prefetchBlank(dots)
+}
+
 // known says whether a record is a member. One with a number above all that
 // its lane ever had here is not, which is what most of those that arrive are.
 func (w *work) known(r *record.Verified) (bool, error) {
@@ -164,6 +191,9 @@ func (w *work) known(r *record.Verified) (bool, error) {
 		l, err := w.lane(laneID{a, r.Lane})
 		if err != nil || r.Seq > l.high {
 			return false, err
+		}
+		if lo := dotPrefix(w.s, a, r.Lane, r.Seq); w.c.tx.isBlank(lo) && w.c.tx.rowsBelow(lo) == 0 {
+			return false, nil // a member has a dot
 		}
 	}
 	b, err := w.c.tx.get(idKey(tableID, w.s, r.ID))

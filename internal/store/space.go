@@ -28,7 +28,8 @@ type Space struct {
 	// Used by the committer only: the last state that was built, durable or
 	// not, and the lane in which an author writes here.
 	ahead   *state
-	dropped bool // durably or not
+	wrote   uint64 // time of the record written last
+	dropped bool   // durably or not
 	lanes   map[record.Key]ownLane
 	blanks  blanks
 	sweptAt uint64 // state.moves when spared deletes were last looked at

@@ -133,7 +133,7 @@ func (t *txn) last(lo, hi []byte) (row, error) {
 		}
 		return false
 	})
-	for !t.blank[string(lo)] {
+	for !t.isBlank(lo) {
 		below, err := t.base.last(lo, hi)
 		if err != nil {
 			return row{}, err
@@ -154,6 +154,24 @@ func (t *txn) last(lo, hi []byte) (row, error) {
 		return row{}, nil
 	}
 	return row(own), nil
+}
+
+// isBlank reports whether prefetchBlank found nothing below a prefix. Rows of
+// the transaction may be there.
+func (t *txn) isBlank(prefix []byte) bool { return t.blank[string(prefix)] }
+
+// rowsBelow counts the rows below a prefix that the transaction has written.
+func (t *txn) rowsBelow(prefix []byte) (n int) {
+	t.tree.Ascend(written{key: prefix}, func(w written) bool {
+		if !bytes.HasPrefix(w.key, prefix) {
+			return false
+		}
+		if w.value != nil {
+			n++
+		}
+		return true
+	})
+	return n
 }
 
 func (t *txn) chunk(lo, hi []byte, max int) ([]row, []byte, error) {

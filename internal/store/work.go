@@ -41,6 +41,7 @@ type work struct {
 	ownsLaw  bool // law was cloned for it
 	log      []moved
 	lanes    map[laneID]laneRow     // looked at
+	began    map[laneID]uint32      // the highest number of each of them before the request
 	advanced map[laneID]struct{}    // of those, the ones to be written
 	own      map[record.Key]ownLane // lane 0: none
 	forks    []Fork
@@ -71,7 +72,7 @@ func (w *work) begin() {
 	w.saved = w.state
 	w.ownsLaw, w.log, w.forks, w.removed = false, nil, nil, 0
 	w.touched, w.requeued, w.finally = 0, false, nil
-	w.lanes, w.advanced = make(map[laneID]laneRow), make(map[laneID]struct{})
+	w.lanes, w.began, w.advanced = make(map[laneID]laneRow), make(map[laneID]uint32), make(map[laneID]struct{})
 	w.own = make(map[record.Key]ownLane)
 }
 
@@ -285,7 +286,7 @@ func (w *work) lane(id laneID) (laneRow, error) {
 	}
 	l, err := decodeLane(key, b)
 	if err == nil {
-		w.lanes[id] = l
+		w.lanes[id], w.began[id] = l, l.high
 	}
 	return l, err
 }
@@ -298,12 +299,11 @@ func (w *work) advance(a uint32, r *record.Verified) error {
 		return err
 	}
 	if r.Seq <= l.high {
-		lo := dotPrefix(w.s, a, r.Lane, r.Seq)
-		rows, _, err := w.c.tx.chunk(lo, successor(lo), 2)
+		n, err := w.atNumber(dotPrefix(w.s, a, r.Lane, r.Seq), r.Seq > w.began[id])
 		if err != nil {
 			return err
 		}
-		if len(rows) > 1 {
+		if n > 1 {
 			w.forks = append(w.forks, Fork{r.Author, r.Lane, r.Seq})
 			if l.fork == 0 || r.Seq < l.fork {
 				l.fork = r.Seq
@@ -313,6 +313,16 @@ func (w *work) advance(a uint32, r *record.Verified) error {
 	l.high = max(l.high, r.Seq)
 	w.lanes[id], w.advanced[id] = l, struct{}{}
 	return nil
+}
+
+// atNumber counts the dots at a number, two if there are more. A number that
+// is fresh was above all of its lane before the request.
+func (w *work) atNumber(prefix []byte, fresh bool) (int, error) {
+	if fresh || w.c.tx.isBlank(prefix) {
+		return w.c.tx.rowsBelow(prefix), nil
+	}
+	rows, _, err := w.c.tx.chunk(prefix, successor(prefix), 2)
+	return len(rows), err
 }
 
 // trim forgets the oldest departures when there are many: a log of what left
