@@ -15,7 +15,7 @@ func (e *Estimator) apply(seed uint64, count Cell) {
 	if h>>63 != 0 {
 		count = -count
 	}
-	if count&countMask == one {
+	if count == one {
 		e[h%Buckets]++
 	} else {
 		e[h%Buckets]--

@@ -41,14 +41,14 @@ func mix(z uint64) uint64 {
 // lowest 4 bits, its check from the top 14, its walk by what comes after.
 func seedOf(y Symbol) uint64 { return mix(uint64(y) + golden) }
 
-func wordOf(y Symbol, seed uint64) word { return word(uint64(y)<<16 | seed>>50<<2) }
+func wordOf(y Symbol, seed uint64) word { return word(uint64(y)<<checkBits | seed>>(64-checkBits)) }
 
 // pure reports whether a cell seems to hold one item: its number is odd and
 // its check that of its symbol. The two are tested together, because nobody
 // could guess the outcome of the first alone.
 func (c Cell) pure() bool {
 	y := c.symbol()
-	return (word(c)^wordOf(y, seedOf(y)))&^(countMask-one) == one
+	return (c^Cell(wordOf(y, seedOf(y))))<<1 == one<<1
 }
 
 // walk is an item's way through the cells.

@@ -30,12 +30,14 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/bits"
 	"slices"
 )
 
 const (
 	// SymbolBits is the width of a Symbol.
 	SymbolBits = 48
+	checkBits  = 14
 	// CellBytes is a cell on the wire, ThinBytes a thin one.
 	CellBytes = 8
 	ThinBytes = 4
@@ -54,27 +56,25 @@ type Symbol uint64
 // that an order by ID finds the item again.
 func Of(id [32]byte) Symbol { return Symbol(binary.BigEndian.Uint64(id[:]) >> 16) }
 
-// Cell is a sum of symbols: from the top, 48 bits of the symbols' exclusive
-// or, 14 bits of that of their checks, 2 bits of their number modulo 4.
+// Cell is a sum of symbols: from the top, 2 bits of their number modulo 4, 48
+// bits of their exclusive or, 14 bits of that of their checks. With the
+// number on top an item is added by one exclusive or and one addition, whose
+// carry falls off. On the wire the number is the lowest 2 bits; see ParseCell.
 type Cell uint64
 
 const (
-	countMask = 3
-	one       = 1 // ours: the item is in this set
-	minusOne  = 3 // theirs: it is in the set that was subtracted
+	one       Cell = 1 << 62 // ours: the item is in this set
+	minusOne  Cell = 3 << 62 // theirs: it is in the set that was subtracted
+	countMask      = minusOne
 )
 
 // plus adds an item's word with a count.
-func (c Cell) plus(w word, count Cell) Cell {
-	return (c^Cell(w))&^countMask | (c+count)&countMask
-}
+func (c Cell) plus(w word, count Cell) Cell { return c ^ Cell(w) + count }
 
 // minus subtracts another set's cell.
-func (c Cell) minus(o Cell) Cell {
-	return (c^o)&^countMask | (c-o)&countMask
-}
+func (c Cell) minus(o Cell) Cell { return c ^ o&^countMask - o&countMask }
 
-func (c Cell) symbol() Symbol { return Symbol(c >> 16) }
+func (c Cell) symbol() Symbol { return Symbol(c &^ countMask >> checkBits) }
 
 // zero reports whether nothing is left but, perhaps, a count.
 func (c Cell) zero() bool { return c&^countMask == 0 }
@@ -180,18 +180,25 @@ func (s *Sketch) MinusTail(theirs [TailCells]Cell) [TailCells]Cell {
 
 // AppendCells encodes the cells [begin, end), 8 bytes each, big-endian.
 func (s *Sketch) AppendCells(dst []byte, begin, end int) []byte {
-	return appendCells(dst, s.cells[begin:end])
+	return AppendCells(dst, s.cells[begin:end])
 }
 
 // AppendTail encodes the tail cells likewise.
-func (s *Sketch) AppendTail(dst []byte) []byte { return appendCells(dst, s.tail[:]) }
+func (s *Sketch) AppendTail(dst []byte) []byte { return AppendCells(dst, s.tail[:]) }
 
-func appendCells(dst []byte, cells []Cell) []byte {
+// AppendCells encodes cells, 8 bytes each, big-endian.
+func AppendCells(dst []byte, cells []Cell) []byte {
+	at := len(dst)
+	dst = slices.Grow(dst, CellBytes*len(cells))[:at+CellBytes*len(cells)]
 	for _, c := range cells {
-		dst = binary.BigEndian.AppendUint64(dst, uint64(c))
+		binary.BigEndian.PutUint64(dst[at:], bits.RotateLeft64(uint64(c), 2))
+		at += CellBytes
 	}
 	return dst
 }
+
+// ParseCell reads the cell that 8 bytes are; see AppendCells.
+func ParseCell(b []byte) Cell { return Cell(bits.RotateLeft64(binary.BigEndian.Uint64(b), -2)) }
 
 // ErrLength says that bytes are no whole number of cells.
 var ErrLength = errors.New("sketch: not a whole number of cells")
@@ -203,7 +210,7 @@ func ParseCells(b []byte) ([]Cell, error) {
 	}
 	cells := make([]Cell, len(b)/CellBytes)
 	for i := range cells {
-		cells[i] = Cell(binary.BigEndian.Uint64(b[CellBytes*i:]))
+		cells[i] = ParseCell(b[CellBytes*i:])
 	}
 	return cells, nil
 }

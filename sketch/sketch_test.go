@@ -337,7 +337,7 @@ func TestThinCellsFindWhatOnlyWeHave(t *testing.T) {
 		}
 	}
 	broken := errors.New("disk")
-	d := NewThinDecoder([]ThinCell{one, one, one}, func(uint32) ([]Symbol, error) { return nil, broken })
+	d := NewThinDecoder([]ThinCell{thinOne, thinOne, thinOne}, func(uint32) ([]Symbol, error) { return nil, broken })
 	if _, err := d.Decode(); !errors.Is(err, broken) {
 		t.Errorf("a failing lookup gives %v", err)
 	}

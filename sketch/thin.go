@@ -2,6 +2,7 @@ package sketch
 
 import (
 	"encoding/binary"
+	"math/bits"
 	"slices"
 )
 
@@ -11,17 +12,22 @@ import (
 // looks them up.
 type ThinCell uint32
 
-const thinDrop = SymbolBits - 30
+const (
+	thinDrop = SymbolBits - 30
+
+	thinCount             = 3 // the bits of the number
+	thinOne, thinMinusOne = 1, 3
+)
 
 // Thin cuts a cell.
-func (c Cell) Thin() ThinCell { return ThinCell(c>>(16+thinDrop)<<2 | c&countMask) }
+func (c Cell) Thin() ThinCell { return ThinCell(bits.RotateLeft32(uint32(c>>(checkBits+thinDrop)), 2)) }
 
 // ThinPrefix is what a thin cell holds of a symbol: its upper 30 bits, the
 // first of the ID.
 func (y Symbol) ThinPrefix() uint32 { return uint32(y >> thinDrop) }
 
 func (c ThinCell) plus(prefix uint32, count ThinCell) ThinCell {
-	return (c^ThinCell(prefix<<2))&^countMask | (c+count)&countMask
+	return (c^ThinCell(prefix<<2))&^thinCount | (c+count)&thinCount
 }
 
 // AppendThin encodes the cells [begin, end) as thin ones, 4 bytes each,
@@ -53,7 +59,7 @@ func (s *Sketch) MinusThin(theirs []ThinCell, begin int) []ThinCell {
 	d := make([]ThinCell, len(cells))
 	for i := range d {
 		a, b := cells[i].Thin(), theirs[i]
-		d[i] = (a^b)&^countMask | (a-b)&countMask
+		d[i] = (a^b)&^thinCount | (a-b)&thinCount
 	}
 	return d
 }
@@ -97,7 +103,7 @@ func (d *ThinDecoder) remove(w *walk) {
 	d.steps = w.until(len(d.cells), d.steps[:0])
 	prefix := Cell(w.word).symbol().ThinPrefix()
 	for _, i := range d.steps {
-		d.cells[i] = d.cells[i].plus(prefix, minusOne)
+		d.cells[i] = d.cells[i].plus(prefix, thinMinusOne)
 	}
 }
 
@@ -118,7 +124,7 @@ func (d *ThinDecoder) Decode() (bool, error) {
 			for len(queue) > 0 {
 				at := queue[len(queue)-1]
 				queue = queue[:len(queue)-1]
-				if d.cells[at]&countMask != one {
+				if d.cells[at]&thinCount != thinOne {
 					continue
 				}
 				if d.looked++; d.looked > limit || len(d.walks) > 2*len(d.cells) {
@@ -159,7 +165,7 @@ func (d *ThinDecoder) take(at int, queue []uint32) ([]uint32, bool, error) {
 		w = begin(y)
 		d.remove(&w)
 		for _, i := range d.steps {
-			if d.cells[i]&countMask == one && int(i) >= d.dense {
+			if d.cells[i]&thinCount == thinOne && int(i) >= d.dense {
 				queue = append(queue, i)
 			}
 		}

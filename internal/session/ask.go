@@ -142,9 +142,7 @@ func (a *ask) append(dst []byte) []byte {
 	}
 	if len(a.cells) > 0 {
 		part(partCells, sketch.CellBytes*len(a.cells))
-		for _, c := range a.cells {
-			dst = binary.BigEndian.AppendUint64(dst, uint64(c))
-		}
+		dst = sketch.AppendCells(dst, a.cells)
 	}
 	if w := a.windows; w != nil {
 		head := append(binary.AppendUvarint(nil, w.newest), w.first)

@@ -133,7 +133,7 @@ func (s *sketched) decode(b []byte) error {
 		if at += zeros; at >= sketchCells {
 			return errEncoding
 		}
-		cells[at] = sketch.Cell(binary.BigEndian.Uint64(b[n:]))
+		cells[at] = sketch.ParseCell(b[n:])
 		at++
 		b = b[n+sketch.CellBytes:]
 	}

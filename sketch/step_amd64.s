@@ -1,0 +1,142 @@
+#include "textflag.h"
+
+// func cpuid(leaf, sub uint32) (a, b, c, d uint32)
+TEXT ·cpuid(SB), NOSPLIT, $0-24
+	MOVL leaf+0(FP), AX
+	MOVL sub+4(FP), CX
+	CPUID
+	MOVL AX, a+8(FP)
+	MOVL BX, b+12(FP)
+	MOVL CX, c+16(FP)
+	MOVL DX, d+20(FP)
+	RET
+
+// func xgetbv() uint32
+TEXT ·xgetbv(SB), NOSPLIT, $0-4
+	XORL CX, CX
+	XGETBV
+	MOVL AX, ret+0(FP)
+	RET
+
+// MIX is mix of Z, with Z1 for itself.
+#define MIX(Z) \
+	VPSRLQ $30, Z, Z1 \
+	VPXORQ Z1, Z, Z \
+	VPMULLQ Z21, Z, Z \
+	VPSRLQ $27, Z, Z1 \
+	VPXORQ Z1, Z, Z \
+	VPMULLQ Z22, Z, Z \
+	VPSRLQ $31, Z, Z1 \
+	VPXORQ Z1, Z, Z
+
+// NUMBER makes v of the largest 16-bit number in each lane of Z0.
+#define NUMBER \
+	VPSRLQ $32, Z0, Z1 \
+	VPMAXUW Z1, Z0, Z0 \
+	VPSRLQ $16, Z0, Z1 \
+	VPMAXUW Z1, Z0, Z0 \
+	VPSLLQ $48, Z0, Z0 \
+	VPSRLQ $47, Z0, Z0 \
+	VPORQ Z23, Z0, Z0
+
+// JUMP adds to Z5 = at the jump by the ratio in Z2, less 1, where Z27 is what
+// is added to 1024·at. Of the product, which has less than 2^96, the parts
+// above 2^32 are added up, and cut.
+#define JUMP \
+	VPSUBQ Z24, Z2, Z2 \
+	VPSLLQ $10, Z5, Z3 \
+	VPADDQ Z27, Z3, Z3 \
+	VPSRLQ $32, Z2, Z6 \
+	VPSRLQ $32, Z3, Z7 \
+	VPMULUDQ Z2, Z3, Z8 \
+	VPMULUDQ Z6, Z3, Z9 \
+	VPMULUDQ Z2, Z7, Z10 \
+	VPMULUDQ Z6, Z7, Z11 \
+	VPSRLQ $32, Z8, Z8 \
+	VPADDQ Z9, Z8, Z8 \
+	VPSLLQ $32, Z11, Z11 \
+	VPADDQ Z10, Z8, Z8 \
+	VPADDQ Z11, Z8, Z8 \
+	VPSRLQ $10, Z8, Z8 \
+	VPADDQ Z8, Z5, Z5
+
+#define CONSTANTS(GOLDEN, SHIFT, NUMERATOR) \
+	MOVQ $GOLDEN, AX \
+	VPBROADCASTQ AX, Z20 \
+	MOVQ $0xbf58476d1ce4e5b9, AX \
+	VPBROADCASTQ AX, Z21 \
+	MOVQ $0x94d049bb133111eb, AX \
+	VPBROADCASTQ AX, Z22 \
+	MOVQ $1, AX \
+	VPBROADCASTQ AX, Z23 \
+	MOVQ $0x100000000, AX \
+	VPBROADCASTQ AX, Z24 \
+	MOVQ $SHIFT, AX \
+	VPBROADCASTQ AX, Z27 \
+	MOVQ $NUMERATOR, AX \
+	VPBROADCASTQ AX, Z28
+
+// func stepSparse512(at, state *uint64, groups int)
+TEXT ·stepSparse512(SB), NOSPLIT, $0-24
+	MOVQ at+0(FP), DI
+	MOVQ state+8(FP), SI
+	MOVQ groups+16(FP), CX
+	CONSTANTS(0x9e3779b97f4a7c15, 1195, 0x4520000000000000)
+	MOVQ $256, AX
+	VPBROADCASTQ AX, Z25
+	MOVQ $0x10000000000, AX
+	VPBROADCASTQ AX, Z26
+
+sparse:
+	VMOVDQU64 (SI), Z0
+	VMOVDQU64 (DI), Z5
+	VPADDQ Z20, Z0, Z0
+	VMOVDQU64 Z0, (SI)
+	MIX(Z0)
+	NUMBER
+	VCVTQQ2PD Z0, Z1
+	VMULPD Z1, Z1, Z2
+	VMULPD Z1, Z2, Z2
+	VDIVPD Z2, Z28, Z2
+	VCVTTPD2QQ Z2, Z2
+	JUMP
+	VPADDQ Z23, Z5, Z5
+	VPCMPUQ $1, Z25, Z0, K1
+	VMOVDQA64 Z26, K1, Z5
+	VMOVDQU64 Z5, (DI)
+	ADDQ $64, SI
+	ADDQ $64, DI
+	DECQ CX
+	JNZ sparse
+	VZEROUPPER
+	RET
+
+// func stepDense512(at, state *uint64, groups int)
+TEXT ·stepDense512(SB), NOSPLIT, $0-24
+	MOVQ at+0(FP), DI
+	MOVQ state+8(FP), SI
+	MOVQ groups+16(FP), CX
+	CONSTANTS(0x9e3779b97f4a7c15, 4608, 0x4300000000000000)
+
+dense:
+	VMOVDQU64 (SI), Z0
+	VMOVDQU64 (DI), Z5
+	VPADDQ Z20, Z0, Z0
+	VPADDQ Z20, Z0, Z4
+	VMOVDQU64 Z4, (SI)
+	MIX(Z0)
+	MIX(Z4)
+	VPMAXUW Z4, Z0, Z0
+	NUMBER
+	VCVTQQ2PD Z0, Z1
+	VDIVPD Z1, Z28, Z2
+	VCVTTPD2QQ Z2, Z2
+	JUMP
+	VPADDQ Z23, Z5, Z5
+	VMOVDQU64 Z5, (DI)
+	ADDQ $64, SI
+	ADDQ $64, DI
+	DECQ CX
+	JNZ dense
+	VZEROUPPER
+	RET
