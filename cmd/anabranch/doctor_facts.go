@@ -41,6 +41,8 @@ type facts struct {
 	opened   error // of opening the store
 	failed   bool  // the disk failed meanwhile
 	full     error // nothing can be written now
+	holdings []anabranch.Holding
+	holdErr  error // of asking for them
 	device   record.Key
 	actual   []string // addresses listened on
 	spaces   []*spaceFacts
@@ -111,6 +113,7 @@ func (a *app) gather(ctx context.Context) *facts {
 func (f *facts) look(ctx context.Context, r *anabranch.Replica) error {
 	f.device, f.actual, f.unusable = r.Device(), r.Addrs(), len(r.Unusable())
 	f.full = r.Full()
+	f.holdings, f.holdErr = r.Holdings()
 	select {
 	case <-r.Failed():
 		f.failed = true

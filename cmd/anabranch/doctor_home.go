@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"net"
 	"path/filepath"
@@ -37,6 +38,7 @@ var checks = []check{
 	{"lease", checkLease},
 	{"store", checkStore},
 	{"disk", checkDisk},
+	{"store_size", checkStoreSize},
 	{"spaces", checkSpaces},
 	{"clock", checkClock},
 	{"running", checkRunning},
@@ -171,6 +173,23 @@ func checkDisk(f *facts) outcome {
 		return unclear("", "no up is running; what failed before is not remembered")
 	}
 	return fine("no write has failed since up began")
+}
+
+// checkStoreSize is there to be read: a store has no size that is wrong.
+func checkStoreSize(f *facts) outcome {
+	if f.holdErr != nil {
+		return unclear("", "%v", f.holdErr)
+	}
+	if len(f.holdings) == 0 {
+		return unclear("", "nothing is stored yet")
+	}
+	var sum uint64
+	var parts []string
+	for _, h := range f.holdings {
+		sum += h.Bytes
+		parts = append(parts, fmt.Sprintf("%s %s", h.Part, bytesText(int64(h.Bytes))))
+	}
+	return fine("the store takes about %s: %s", bytesText(int64(sum)), strings.Join(parts, ", "))
 }
 
 func checkSpaces(f *facts) outcome {

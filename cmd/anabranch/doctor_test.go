@@ -28,7 +28,8 @@ func healthy() *facts {
 		now:      now, free: 1 << 40, openFiles: 1024, receive: 8 << 20, send: 8 << 20,
 		addrs:   []net.Addr{&net.IPNet{IP: net.IPv4(192, 0, 2, 1), Mask: net.CIDRMask(24, 32)}},
 		running: true, program: "1", caller: "1",
-		listen: []string{"0.0.0.0:4471"}, actual: []string{"192.0.2.1:4471"},
+		holdings: []anabranch.Holding{{Part: "records", Bytes: 5 << 20}},
+		listen:   []string{"0.0.0.0:4471"}, actual: []string{"192.0.2.1:4471"},
 		spaces: []*spaceFacts{{
 			SpaceStatus: anabranch.SpaceStatus{Name: "notes", Root: root, Count: 5},
 			role:        record.Admin, admins: 1, peers: []peerFacts{peer},
@@ -54,6 +55,8 @@ func TestEveryCheckFires(t *testing.T) {
 		{"home", bad, func(f *facts) { f.home.mode = 0o600 }},
 		{"home", unknown, func(f *facts) { f.home = fileFacts{missing: true} }},
 		{"home", unknown, func(f *facts) { f.home = fileFacts{err: fs.ErrPermission} }},
+		{"store_size", unknown, func(f *facts) { f.holdings = nil }},
+		{"store_size", unknown, func(f *facts) { f.holdErr = fs.ErrClosed }},
 		{"home_writable", bad, func(f *facts) { f.written = syscall.ENOSPC }},
 		{"home_writable", bad, func(f *facts) { f.written = fs.ErrPermission }},
 		{"home_writable", unknown, func(f *facts) { f.home.missing = true }},

@@ -647,26 +647,6 @@ func (b *bench) compact(ctx context.Context) error {
 	return err
 }
 
-// Compact does all background work of the tables at once, and tells about how
-// many bytes of disk they take before and after it; 0 for a store in memory.
-func (s *Store) Compact(ctx context.Context) (before, after uint64, err error) {
-	d, ok := s.engine.(*disk)
-	if !ok {
-		return 0, 0, nil
-	}
-	lo, hi := []byte{0}, []byte{0xFF}
-	if err = d.db.Flush(); err == nil {
-		before, err = d.db.EstimateDiskUsage(lo, hi)
-	}
-	if err == nil {
-		err = d.compact(ctx, lo, hi)
-	}
-	if err == nil {
-		after, err = d.db.EstimateDiskUsage(lo, hi)
-	}
-	return before, after, err
-}
-
 // memory is what the nodes take, slack included.
 func (b *blocks) memory() int {
 	if b.root == nil {
