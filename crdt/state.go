@@ -71,6 +71,8 @@ var ErrExhausted = errors.New("crdt: lane exhausted")
 type State struct {
 	seen  Context
 	roots map[Kind]*node
+	index *index // nil: Join goes over everything to remove something
+	wide  int    // joins that went over everything for little
 }
 
 // item is an event that is present at a place.
@@ -106,6 +108,9 @@ type node struct {
 	totals map[uint64]total // Counter, by lane; never all zero
 	parts  []item           // Text, ascending by dot: what no context removes
 	last   *written         // Register
+
+	up  *node // in an indexed state: where it hangs
+	key string
 }
 
 // written is the content of a Register.
