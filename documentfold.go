@@ -3,6 +3,8 @@ package anabranch
 import (
 	"context"
 	"crypto/ed25519"
+	"maps"
+	"slices"
 
 	"anabranch/crdt"
 	"anabranch/internal/store"
@@ -58,9 +60,10 @@ func (s *Space) fold(ctx context.Context, key ed25519.PrivateKey, path string) e
 		return nil
 	}
 	if ds := &s.docs; ds.whole == nil {
-		ds.whole = map[string]int{}
+		ds.whole = map[string]wholeFold{}
 	}
-	whole := bytes <= foldWhole || due == 1 || bytes > s.docs.whole[path]*3/2
+	last := s.docs.whole[path]
+	whole := bytes <= foldWhole || bytes > last.size*3/2 || due == 1 && last.since > last.size/4
 	old, fold, drafts, err := s.folded(view, d, path, me, due, whole)
 	if err == nil && whole && bytes > foldWhole {
 		size := 0
@@ -70,7 +73,7 @@ func (s *Space) fold(ctx context.Context, key ed25519.PrivateKey, path string) e
 		if bytes < size+size/2 { // too little would be gained by rewriting what is full
 			old, fold, drafts, err = s.folded(view, d, path, me, due, false)
 		}
-		s.docs.whole[path] = size
+		s.docs.whole[path] = wholeFold{size: size}
 	}
 	if err != nil {
 		return err
@@ -81,9 +84,14 @@ func (s *Space) fold(ctx context.Context, key ed25519.PrivateKey, path string) e
 	if _, err := s.rows.Write(ctx, key, s.replica.now(), drafts...); err != nil {
 		return named(err)
 	}
-	err = s.rows.Remove(ctx, key, s.replica.now(), old...)
-	delete(s.docs.open, path)
-	return named(err)
+	if err := s.rows.Remove(ctx, key, s.replica.now(), old...); err != nil {
+		delete(s.docs.open, path)
+		return named(err)
+	}
+	// The document says what it said: what is gone is in the fold, which is
+	// joined when it is looked at next, or in parts that stay.
+	maps.DeleteFunc(d.parts, func(_ uint64, p docPart) bool { return slices.Contains(old, p.id) })
+	return nil
 }
 
 // folded is the fold of an author's parts: of the classes up to due, or of all

@@ -17,14 +17,17 @@ import (
 // sets, counters and what crdt.State holds else. A document is the join of all
 // live deltas at its path.
 type documents struct {
-	mu   sync.Mutex // guards all; held through a write, so that no event has two numbers
-	open map[string]*document
-	turn uint64
-	// whole is what an own whole fold came to, by path: the next is due when
-	// records weigh half as much again, so that a byte is rewritten a constant
-	// number of times for each that is written. It is found out anew after a start.
-	whole map[string]int
+	mu    sync.Mutex // guards all; held through a write, so that no event has two numbers
+	open  map[string]*document
+	turn  uint64
+	whole map[string]wholeFold // by path
 }
+
+// wholeFold is what all of an author's own parts came to as one, when that was
+// looked at last, and what was written since, in bytes. It decides when to look
+// again: a byte is read and rewritten a constant number of times for each that
+// is written. It is found out anew after a start.
+type wholeFold struct{ size, since int }
 
 // document is one of them, as of some snapshot.
 type document struct {
@@ -160,6 +163,12 @@ func (s *Space) Update(ctx context.Context, f func(u *Update) error) ([]*Record,
 		}
 		written, paths, err := s.update(ctx, key, lane, f)
 		if err == nil {
+			for _, v := range written {
+				if w, ok := s.docs.whole[v.Path]; ok {
+					w.since += len(v.Payload)
+					s.docs.whole[v.Path] = w
+				}
+			}
 			for _, path := range paths {
 				if err := s.fold(ctx, key, path); err != nil && ctx.Err() == nil {
 					s.replica.log.Warn("fold failed", "space", s.ID(), "path", path, "err", err)
