@@ -1,12 +1,19 @@
 package text
 
-import "anabranch/crdt"
+import (
+	"slices"
+
+	"anabranch/crdt"
+)
 
 // A burst is the local edits that were not flushed yet. Their characters are
-// in the document, which knows all about them; only claims are noted.
+// in the document, which knows all about them; only claims are noted, together
+// with those of the open step (see undo.go): most are in both.
 type burst struct {
-	first  uint32 // number of its first character; 0: none
-	claims []claim
+	first  uint32  // number of its first character; 0: none
+	claims []claim // of the burst from place begin on, of the open step from place step on
+	begin  int
+	step   int
 }
 
 func (b *burst) open(number uint32) {
@@ -15,23 +22,59 @@ func (b *burst) open(number uint32) {
 	}
 }
 
-func (b *burst) isOpen() bool { return b.first > 0 || len(b.claims) > 0 }
+func (b *burst) isOpen() bool { return b.first > 0 || len(b.claims) > b.begin }
+
+// claim notes what an edit claims, for the burst and the open step.
+func (b *burst) claim(c claim) {
+	if k := len(b.claims); k > max(b.begin, b.step) && b.claims[k-1].join(c) {
+		return
+	}
+	b.claims = append(b.claims, c)
+}
+
+// close ends the burst.
+func (b *burst) close() {
+	b.first, b.begin = 0, len(b.claims)
+	b.trim()
+}
+
+// closeStep ends the open step and returns what it claimed, the caller's to keep.
+func (b *burst) closeStep() []claim {
+	out := slices.Clone(b.claims[b.step:])
+	b.step = len(b.claims)
+	b.trim()
+	return out
+}
+
+// trim forgets claims that are neither in the burst nor in the open step.
+func (b *burst) trim() {
+	if k := min(b.begin, b.step); k > 0 {
+		b.claims = b.claims[:copy(b.claims, b.claims[k:])]
+		b.begin, b.step = b.begin-k, b.step-k
+	}
+}
 
 // joinClaim appends a claim, or joins it with the last one where one goes on
 // from the other.
 func joinClaim(claims []claim, c claim) []claim {
-	if k := len(claims) - 1; k >= 0 && claims[k].clen == c.clen {
-		last := &claims[k]
-		if c.id+id(c.n) == last.id {
-			last.id, last.n = c.id, last.n+c.n
-			return claims
-		}
-		if last.id+id(last.n) == c.id {
-			last.n += c.n
-			return claims
-		}
+	if k := len(claims); k > 0 && claims[k-1].join(c) {
+		return claims
 	}
 	return append(claims, c)
+}
+
+// join takes in a claim of the same causal length that touches this one.
+func (c *claim) join(b claim) bool {
+	switch {
+	case c.clen != b.clen:
+		return false
+	case b.id+id(b.n) == c.id:
+		c.id = b.id
+	case c.id+id(c.n) != b.id:
+		return false
+	}
+	c.n += b.n
+	return true
 }
 
 // Draft encodes the edits since the last Flush without closing the burst: what
@@ -45,7 +88,7 @@ func (d *Doc) Draft(limit int) [][]byte {
 	if d.burst.first > 0 {
 		runs = d.runs(own, d.burst.first, d.lanes[own].next)
 	}
-	return d.deltas(own, runs, normal(append([]claim(nil), d.burst.claims...)), limit)
+	return d.deltas(own, runs, normal(slices.Clone(d.burst.claims[d.burst.begin:])), limit)
 }
 
 // Flush closes the burst of local edits and returns it as deltas of the
@@ -53,7 +96,7 @@ func (d *Doc) Draft(limit int) [][]byte {
 // about limit bytes before it is deflated, or MaxDelta if limit is 0 or less.
 func (d *Doc) Flush(limit int) [][]byte {
 	out := d.Draft(limit)
-	d.burst.first, d.burst.claims = 0, d.burst.claims[:0]
+	d.burst.close()
 	return out
 }
 

@@ -286,7 +286,13 @@ func (d *Doc) mark(l *leaf, i int, off, k, to uint32) (*leaf, int) {
 // checkText counts the runes of a text and tells whether it is all ASCII; ok is
 // false when it is not UTF-8.
 func checkText(s string) (runes int, ascii, ok bool) {
-	for i := 0; i < len(s); i++ {
+	i := 0
+	for ; i+8 <= len(s); i += 8 {
+		if t := s[i : i+8]; (t[0]|t[1]|t[2]|t[3]|t[4]|t[5]|t[6]|t[7])&0x80 != 0 {
+			return utf8.RuneCountInString(s), false, utf8.ValidString(s)
+		}
+	}
+	for ; i < len(s); i++ {
 		if s[i] >= 0x80 {
 			return utf8.RuneCountInString(s), false, utf8.ValidString(s)
 		}

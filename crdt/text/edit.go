@@ -53,12 +53,10 @@ func (d *Doc) Insert(pos int, s string) error {
 			run.rp = y
 		}
 		l, i := d.insert(at, run)
-		if c := &d.cur; pos > 0 && c.splits == d.splits && l == c.l {
-			for ; c.i < i; c.i++ {
-				c.before += l.spans[c.i].visible()
-			}
+		if pos == 0 {
+			d.cur.l = nil
 		} else {
-			c.l = nil
+			d.follow(l, i, run.n)
 		}
 	}
 	if d.watch != nil {
@@ -112,14 +110,13 @@ func (d *Doc) Delete(pos, n int) error {
 		k := min(left, s.n-off)
 		to := s.clen + 1
 		gone := claim{s.id + id(off), k, to}
-		d.burst.claims = joinClaim(d.burst.claims, gone)
-		d.steps.claims = joinClaim(d.steps.claims, gone)
-		c := &d.cur
-		_, i = d.mark(l, i, off, k, to)
-		if c.splits == d.splits {
-			c.i, c.before = i, c.before+off
+		d.burst.claim(gone)
+		splits := d.splits
+		l, i = d.mark(l, i, off, k, to)
+		if splits == d.splits {
+			d.cur.i, d.cur.before = i, d.cur.before+off
 		} else {
-			c.l = nil
+			d.follow(l, i, -k)
 		}
 		left -= k
 	}
@@ -133,8 +130,7 @@ func (d *Doc) Delete(pos, n int) error {
 func (d *Doc) seek(pos uint32) (*leaf, int, uint32) {
 	c := &d.cur
 	if c.l == nil || c.splits != d.splits || pos < c.start || pos-c.start >= c.l.visible {
-		l, start := d.descend(pos)
-		*c = cursor{l: l, start: start, splits: d.splits}
+		d.moveTo(pos)
 	}
 	l, rel, i, before := c.l, pos-c.start, c.i, c.before
 	for rel < before {
@@ -151,4 +147,51 @@ func (d *Doc) seek(pos uint32) (*leaf, int, uint32) {
 	}
 	c.i, c.before = i, before
 	return l, i, rel - before
+}
+
+// moveTo puts the cursor at the beginning of the leaf with the visible character
+// at pos: often the one beside where it is.
+func (d *Doc) moveTo(pos uint32) {
+	c := &d.cur
+	if c.l != nil && c.splits == d.splits {
+		if pos >= c.start {
+			start := c.start + c.l.visible
+			if next := c.l.next; next >= 0 && pos-start < d.leaves[next].visible {
+				*c = cursor{l: d.leaves[next], start: start, splits: d.splits}
+				return
+			}
+		} else if prev := c.l.prev; prev >= 0 && c.start-pos <= d.leaves[prev].visible {
+			l := d.leaves[prev]
+			*c = cursor{l: l, start: c.start - l.visible, splits: d.splits}
+			return
+		}
+	}
+	l, start := d.descend(pos)
+	*c = cursor{l: l, start: start, splits: d.splits}
+}
+
+// follow moves the cursor to span i of a leaf, where an edit ended that began at
+// the cursor: change is how many visible characters that leaf has more since.
+// The leaf is the cursor's own, or the one that was cut off it.
+func (d *Doc) follow(l *leaf, i int, change uint32) {
+	c := &d.cur
+	switch {
+	case c.l == nil || c.splits != d.splits:
+		c.l = nil
+		return
+	case l == c.l:
+	case l.next == c.l.self:
+		*c = cursor{l: l, start: c.start + change - l.visible, splits: c.splits}
+	case l.prev == c.l.self:
+		*c = cursor{l: l, start: c.start + c.l.visible, splits: c.splits}
+	default:
+		c.l = nil
+		return
+	}
+	if c.i > i {
+		c.i, c.before = 0, 0
+	}
+	for ; c.i < i; c.i++ {
+		c.before += l.spans[c.i].visible()
+	}
 }

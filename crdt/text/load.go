@@ -272,13 +272,7 @@ func (l *lane) reserve(last uint32) {
 		l.grow(last)
 		return
 	}
-	n := int(last>>pageBits) + 1
-	leaves, ascii := make([]int32, n*pageLen), make([]byte, n*pageLen)
-	l.pages = make([]page, n)
-	for i := range l.pages {
-		at := i * pageLen
-		l.pages[i] = page{leaf: leaves[at : at+pageLen : at+pageLen], ascii: ascii[at : at+pageLen : at+pageLen]}
-	}
+	l.pages = makePages(int(last>>pageBits) + 1)
 }
 
 // claimNumbers is put for numbers that must not have a leaf yet.

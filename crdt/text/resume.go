@@ -28,7 +28,7 @@ func (d *Doc) Dirty() bool { return d.burst.isOpen() }
 
 // Sent closes the burst without encoding it, when what Draft gave was carried
 // away already.
-func (d *Doc) Sent() { d.burst.first, d.burst.claims = 0, d.burst.claims[:0] }
+func (d *Doc) Sent() { d.burst.close() }
 
 // Revert takes back the open step, or else nothing, as Undo does, and forgets
 // it: there is no way to do it again.

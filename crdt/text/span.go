@@ -89,20 +89,16 @@ func (l *lane) grow(last uint32) {
 	if top < len(l.pages) && int(last&pageMask) < len(l.pages[top].leaf) {
 		return
 	}
-	for len(l.pages) <= top {
+	size := pageLen
+	if top == 0 {
+		for size = 16; size <= int(last); size *= 4 {
+		}
+		size = min(size, pageLen)
+	}
+	if len(l.pages) == 0 {
 		l.pages = append(l.pages, page{})
 	}
-	for i := len(l.pages) - 1; i >= 0; i-- {
-		size := pageLen
-		if top == 0 {
-			for size = 16; size <= int(last); size *= 4 {
-			}
-			size = min(size, pageLen)
-		}
-		p := &l.pages[i]
-		if len(p.leaf) >= size {
-			break
-		}
+	if p := &l.pages[0]; len(p.leaf) < size {
 		p.leaf = append(make([]int32, 0, size), p.leaf...)[:size]
 		if p.wide != nil {
 			p.wide = append(make([]rune, 0, size), p.wide...)[:size]
@@ -110,6 +106,19 @@ func (l *lane) grow(last uint32) {
 			p.ascii = append(make([]byte, 0, size), p.ascii...)[:size]
 		}
 	}
+	// A lane that has many gets several at once, up to a fifth more than it needs.
+	if n := max(top+1-len(l.pages), min(len(l.pages)/4, 12)); top >= len(l.pages) {
+		l.pages = append(l.pages, makePages(n)...)
+	}
+}
+
+func makePages(n int) []page {
+	leaves, ascii, pages := make([]int32, n*pageLen), make([]byte, n*pageLen), make([]page, n)
+	for i := range pages {
+		at := i * pageLen
+		pages[i] = page{leaf: leaves[at : at+pageLen : at+pageLen], ascii: ascii[at : at+pageLen : at+pageLen]}
+	}
+	return pages
 }
 
 // widen turns a page to runes.
@@ -188,8 +197,11 @@ func (l *lane) put(number, n uint32, leaf int32) {
 		at := number & pageMask
 		k := min(n, pageLen-at)
 		where := l.pages[number>>pageBits].leaf[at : at+k]
-		for i := range where {
+		for i := range where[:min(k, 16)] {
 			where[i] = leaf
+		}
+		for done := uint32(16); done < k; done *= 2 {
+			copy(where[done:], where[:done])
 		}
 		number += k
 		n -= k

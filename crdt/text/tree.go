@@ -267,6 +267,12 @@ func (d *Doc) split(l *leaf, cut int) (m *leaf, left bool) {
 		at = j
 	}
 	m.parent = nd.self
+	if c := &d.cur; c.l == l && c.splits == d.splits-1 {
+		if left {
+			c.start += m.visible
+		}
+		c.i, c.before, c.splits = 0, 0, d.splits
+	}
 	var least uint64
 	if l.depth != nil {
 		nd.least[j] = l.leastDepth()

@@ -15,8 +15,7 @@ type step []claim
 // steps is what can be undone and redone.
 type steps struct {
 	undo, redo []step
-	first      uint32  // the own number at which the open step began; 0: not open
-	claims     []claim // of the open step
+	first      uint32 // the own number at which the open step began; 0: not open
 }
 
 // edit is called before every edit but Undo and Redo.
@@ -38,7 +37,7 @@ func (d *Doc) EndStep() {
 	if d.mine >= 0 {
 		next = d.lanes[d.mine].next
 	}
-	for _, c := range normal(s.claims) {
+	for _, c := range normal(d.burst.closeStep()) {
 		// What was typed and deleted in one step has left nothing to undo.
 		if c.id.lane() == d.mine {
 			if c.id.number() >= s.first {
@@ -51,7 +50,7 @@ func (d *Doc) EndStep() {
 	if s.first < next {
 		done = append(done, claim{makeID(d.mine, s.first), next - s.first, 1})
 	}
-	s.first, s.claims = 0, nil
+	s.first = 0
 	s.undo = pushStep(s.undo, done)
 }
 
@@ -94,7 +93,8 @@ func (d *Doc) turn(from, to *[]step) bool {
 			if s.clen == c.clen && c.clen < mostClen {
 				turned := claim{c.id, k, c.clen + 1}
 				d.raise(turned, d.own, true)
-				d.burst.claims = joinClaim(d.burst.claims, turned)
+				d.burst.claim(turned)
+				d.burst.step = len(d.burst.claims) // no step is open
 				done = joinClaim(done, turned)
 			}
 			c.id += id(k)
