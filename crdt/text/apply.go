@@ -2,6 +2,7 @@ package text
 
 import (
 	"bytes"
+	"encoding/binary"
 	"unicode/utf8"
 
 	"anabranch/crdt"
@@ -359,7 +360,13 @@ func prefix(text []byte, n uint32) int {
 
 // checkBytes is checkText of bytes.
 func checkBytes(b []byte) (runes int, ascii, ok bool) {
-	for _, c := range b {
+	rest := b
+	for ; len(rest) >= 8; rest = rest[8:] {
+		if binary.LittleEndian.Uint64(rest)&0x8080808080808080 != 0 {
+			return utf8.RuneCount(b), false, utf8.Valid(b)
+		}
+	}
+	for _, c := range rest {
 		if c >= 0x80 {
 			return utf8.RuneCount(b), false, utf8.Valid(b)
 		}

@@ -29,6 +29,9 @@ func (b *burst) claim(c claim) {
 	if k := len(b.claims); k > max(b.begin, b.step) && b.claims[k-1].join(c) {
 		return
 	}
+	if len(b.claims) == cap(b.claims) {
+		b.claims = slices.Grow(b.claims, max(len(b.claims), 16)) // append itself grows by a quarter
+	}
 	b.claims = append(b.claims, c)
 }
 

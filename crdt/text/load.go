@@ -17,7 +17,7 @@ type stateReader struct {
 	lanes                 int
 	met                   int // lanes met so far
 	end                   []uint32
-	before                span
+	before                *span
 	stack                 []announced
 }
 
@@ -25,8 +25,8 @@ type stateReader struct {
 func (d *Doc) build(b []byte) error {
 	in := reader{b: b}
 	lanes := in.number()
-	if in.bad || lanes > uint64(len(in.b))/8 {
-		return unwell("%d lanes in %d bytes", lanes, len(in.b))
+	if in.bad || lanes > uint64(in.left())/8 {
+		return unwell("%d lanes in %d bytes", lanes, in.left())
 	}
 	for range lanes {
 		name := binary.BigEndian.Uint64(in.take(8))
@@ -36,45 +36,49 @@ func (d *Doc) build(b []byte) error {
 		d.laneOf(name)
 	}
 	count := in.number()
-	r := stateReader{lanes: int(lanes), end: make([]uint32, lanes)}
+	r := stateReader{lanes: int(lanes), end: make([]uint32, lanes), before: new(span)}
 	column := func() []byte { return in.take(in.number()) }
 	r.tags, r.lens.b, r.ids.b, r.refs.b, r.clen.b = column(), column(), column(), column(), column()
 	if !in.done() || count != uint64(len(r.tags)) {
 		return unwell("columns of %d spans are cut off or too long", count)
 	}
 
-	spans := make([]span, count)
+	d.lay(len(r.tags))
 	sum := make([]uint32, lanes)
-	for i := range spans {
-		s := &spans[i]
-		if err := r.next(s, r.tags[i]); err != nil {
-			return err
+	dead := 0
+	tags := r.tags
+	for k := d.first; len(tags) > 0; k = d.leaves[k].next {
+		l := d.leaves[k]
+		for i, t := range tags[:l.n] {
+			s := &l.spans[i]
+			if err := r.next(s, t); err != nil {
+				return err
+			}
+			in := s.id.lane()
+			if s.n > crdt.MaxNumber-sum[in] {
+				return unwell("lane %d has too many characters", in)
+			}
+			sum[in] += s.n
+			dead += int(^s.clen & 1)
 		}
-		l := s.id.lane()
-		if s.n > crdt.MaxNumber-sum[l] {
-			return unwell("lane %d has too many characters", l)
-		}
-		sum[l] += s.n
+		tags = tags[l.n:]
 	}
 	if len(r.stack) > 0 || r.met != r.lanes || !r.lens.done() || !r.ids.done() || !r.refs.done() || !r.clen.done() {
 		return unwell("columns do not end together")
 	}
-	// Numbers of a lane are 1 to its sum, or something is there twice.
 	total := uint64(0)
-	for _, n := range sum {
+	for i, n := range sum {
 		total += uint64(n)
-	}
-	known := func(x id) bool { return x == 0 || x.number() > 0 && x.number() <= sum[x.lane()] }
-	for i := range spans {
-		s := &spans[i]
-		if !known(s.id) || s.id.number()+s.n-1 > sum[s.id.lane()] || !known(s.ol) || !known(s.rp) {
-			return unwell("span %d speaks of a character that is not there", i)
+		d.lanes[i].next = n + 1
+		if n > 0 {
+			d.lanes[i].reserve(n)
 		}
 	}
 	if total > crdt.MaxNumber {
 		return unwell("%d characters", total)
 	}
-	return d.plant(spans, sum)
+	d.dead.runs = make([]deadRun, 0, dead)
+	return d.plant()
 }
 
 // next reads one span.
@@ -165,7 +169,7 @@ func (r *stateReader) next(s *span, t byte) error {
 		}
 		s.clen = uint32(v)
 	}
-	if s.clen == 0 || r.lens.bad || r.ids.bad || r.refs.bad || r.clen.bad || tag(s, &before, stack) != t {
+	if s.clen == 0 || r.lens.bad || r.ids.bad || r.refs.bad || r.clen.bad || tag(s, before, stack) != t {
 		return unwell("a span has another spelling")
 	}
 	if before.n > 0 && before.clen == s.clen && before.continues(s) {
@@ -174,7 +178,7 @@ func (r *stateReader) next(s *span, t byte) error {
 	if k := t >> 6; k == rpNext || k == rpFar {
 		r.stack = append(r.stack, announced{s.rp, s.ol})
 	}
-	r.before = *s
+	r.before = s
 	return nil
 }
 
@@ -202,43 +206,50 @@ func (r *stateReader) ref(s *span) (id, error) {
 	return x, nil
 }
 
-// plant builds the tree over spans, bottom up. It finds out when a number is
-// there twice.
-func (d *Doc) plant(spans []span, sum []uint32) error {
-	for i, n := range sum {
-		d.lanes[i].next = n + 1
-		if n > 0 {
-			d.lanes[i].reserve(n)
-		}
+// lay makes leaves for so many spans, in a row.
+func (d *Doc) lay(spans int) {
+	if spans == 0 {
+		return
 	}
-	if len(spans) == 0 {
+	d.leafSlab = make([]leaf, (spans+loadFill-1)/loadFill-1)
+	l := d.leaves[d.first]
+	for l.n = min(spans, loadFill); spans > loadFill; {
+		spans -= loadFill
+		m := d.newLeaf()
+		l.next, m.prev, m.next = m.self, l.self, -1
+		m.n = min(spans, loadFill)
+		l = m
+	}
+}
+
+// plant builds the tree over the leaves, bottom up. Numbers of a lane are 1 to
+// its sum: it finds out when one is there twice, and so when one is missing.
+func (d *Doc) plant() error {
+	if d.leaves[d.first].n == 0 {
 		return nil
 	}
-	d.leafSlab = make([]leaf, (len(spans)+loadFill-1)/loadFill)
-	l := d.leaves[d.first]
-	var low []int32
-	for i := 0; i < len(spans); {
-		if i > 0 {
-			m := d.newLeaf()
-			l.next, m.prev, m.next = m.self, l.self, -1
-			l = m
-		}
-		l.n = copy(l.spans[:min(loadFill, d.leafCap)], spans[i:])
-		i += l.n
+	known := func(x id) bool { return x == 0 || x.number() > 0 && x.number() < d.lanes[x.lane()].next }
+	low := make([]int32, 0, len(d.leaves))
+	for k := d.first; k >= 0; k = d.leaves[k].next {
+		l := d.leaves[k]
 		for j := range l.spans[:l.n] {
 			s := &l.spans[j]
-			if !d.lanes[s.id.lane()].claimNumbers(s.id.number(), s.n, l.self) {
+			in := d.lanes[s.id.lane()]
+			if number := s.id.number(); number == 0 || number+s.n > in.next || !known(s.ol) || !known(s.rp) {
+				return unwell("span %d of leaf %d speaks of a character that is not there", j, k)
+			}
+			if !in.claimNumbers(s.id.number(), s.n, k) {
 				return unwell("a number is there twice")
 			}
 			v := s.visible()
 			l.visible += v
-			d.length += v
 			if v == 0 {
 				d.dead.runs = append(d.dead.runs, deadRun{s.id, s.n})
 				d.dead.count += uint64(s.n)
 			}
 		}
-		low = append(low, l.self)
+		d.length += l.visible
+		low = append(low, k)
 	}
 	d.wide = d.wide || d.dead.packed.size != d.dead.count
 	d.nodes, d.nodeSlab = d.nodes[:0], nil
@@ -247,7 +258,7 @@ func (d *Doc) plant(spans []span, sum []uint32) error {
 		for i := 0; i < len(low); {
 			nd := d.newNode()
 			nd.parent, nd.low = -1, isLow
-			nd.n = copy(nd.kids[:min(loadFill, d.nodeCap)], low[i:])
+			nd.n = copy(nd.kids[:loadFill], low[i:])
 			i += nd.n
 			for j, kid := range nd.kids[:nd.n] {
 				if isLow {

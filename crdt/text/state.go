@@ -265,32 +265,41 @@ func unwell(format string, args ...any) error {
 // reader reads numbers off a byte string; bad once it could not.
 type reader struct {
 	b   []byte
+	at  int // in b
 	bad bool
 }
 
 func (r *reader) number() uint64 {
-	if len(r.b) > 0 && r.b[0] < 0x80 {
-		v := r.b[0]
-		r.b = r.b[1:]
-		return uint64(v)
+	if r.at < len(r.b) && r.b[r.at] < 0x80 {
+		r.at++
+		return uint64(r.b[r.at-1])
 	}
-	v, n := crdt.Uvarint(r.b)
-	r.bad = r.bad || n == 0
-	r.b = r.b[n:]
+	return r.longNumber()
+}
+
+func (r *reader) longNumber() uint64 {
+	v, n := crdt.Uvarint(r.b[r.at:])
+	if n == 0 {
+		r.bad = true
+		n = r.left()
+	}
+	r.at += n
 	return v
 }
 
 func (r *reader) take(n uint64) []byte {
-	if n > uint64(len(r.b)) {
+	if n > uint64(r.left()) {
 		r.bad = true
 		n = 0
 	}
-	part := r.b[:n]
-	r.b = r.b[n:]
-	return part
+	r.at += int(n)
+	return r.b[r.at-int(n) : r.at]
 }
 
-func (r *reader) done() bool { return !r.bad && len(r.b) == 0 }
+// left is how many bytes are still to be read.
+func (r *reader) left() int { return len(r.b) - r.at }
+
+func (r *reader) done() bool { return !r.bad && r.left() == 0 }
 
 // packed is one part of a state as it was saved.
 type packed struct {
