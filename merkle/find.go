@@ -46,7 +46,8 @@ var nothing node
 func (t *Tree) Find(ids []ID, ends []int, prefixes []uint64, depth int) ([]ID, []int, error) {
 	drop := 64 - uint(depth)
 	var room [abreast]*node
-	var place [abreast]int
+	var depths, place [abreast]uint8
+	var there [abreast]uint64
 	for len(prefixes) > 0 {
 		some := prefixes[:min(abreast, len(prefixes))]
 		prefixes = prefixes[len(some):]
@@ -57,6 +58,7 @@ func (t *Tree) Find(ids []ID, ends []int, prefixes []uint64, depth int) ([]ID, [
 				at[i] = &nothing
 			}
 		}
+		clear(depths[:])
 		for d, inner := 0, 1; inner > 0 && d < depth; d++ {
 			inner = 0
 			// No branch here depends on what a node holds: that has not come
@@ -69,6 +71,7 @@ func (t *Tree) Find(ids []ID, ends []int, prefixes []uint64, depth int) ([]ID, [
 					more = 1
 				}
 				inner += more
+				depths[i%abreast] += uint8(more)
 				if n == nil {
 					n = &nothing
 				}
@@ -76,13 +79,19 @@ func (t *Tree) Find(ids []ID, ends []int, prefixes []uint64, depth int) ([]ID, [
 			}
 		}
 		for i, n := range at {
-			place[i] = guess(n.ids, some[i])
+			place[i%abreast] = guess(len(n.ids), some[i]<<(depths[i%abreast]&63))
+		}
+		for i, n := range at { // what is asked for here comes while the next is asked for
+			if k := int(place[i%abreast]); k < len(n.ids) {
+				there[i%abreast] = binary.BigEndian.Uint64(n.ids[k][:8])
+			}
 		}
 		for i, n := range at {
-			if n.count > LeafIDs {
+			switch {
+			case n.count > LeafIDs:
 				ids = n.appendIDs(ids)
-			} else {
-				ids = appendBelow(ids, n.ids, place[i], some[i]>>drop, drop)
+			case len(n.ids) > 0:
+				ids = appendBelow(ids, n.ids, int(place[i%abreast]), there[i%abreast], some[i]>>drop, drop)
 			}
 			ends = append(ends, len(ids))
 		}
@@ -91,8 +100,11 @@ func (t *Tree) Find(ids []ID, ends []int, prefixes []uint64, depth int) ([]ID, [
 }
 
 // appendBelow appends those of a leaf that begin with what is wanted. They
-// are looked for around a place.
-func appendBelow(dst, leaf []ID, at int, want uint64, drop uint) []ID {
+// are looked for around a place, at which there is an ID that begins so.
+func appendBelow(dst, leaf []ID, at int, there, want uint64, drop uint) []ID {
+	if there>>drop < want {
+		at++
+	}
 	for at > 0 && binary.BigEndian.Uint64(leaf[at-1][:8])>>drop >= want {
 		at--
 	}
@@ -106,19 +118,9 @@ func appendBelow(dst, leaf []ID, at int, want uint64, drop uint) []ID {
 	return dst
 }
 
-// guess is about where an ID that begins like this stands in a leaf. IDs are
-// hashes: what they have in common over, they lie evenly.
-func guess(ids []ID, prefix uint64) int {
-	if len(ids) < 3 {
-		return 0
-	}
-	first, last := binary.BigEndian.Uint64(ids[0][:8]), binary.BigEndian.Uint64(ids[len(ids)-1][:8])
-	if prefix <= first || last <= first {
-		return 0
-	}
-	if prefix >= last {
-		return len(ids) - 1
-	}
-	at, _ := bits.Mul64((prefix-first)/((last-first)>>32+1)<<32, uint64(len(ids)-1))
-	return int(at)
+// guess is about where in a leaf of n IDs the one stands that goes on like
+// this. IDs are hashes: below what they have in common, they lie evenly.
+func guess(n int, rest uint64) uint8 {
+	at, _ := bits.Mul64(rest, uint64(n))
+	return uint8(at)
 }
