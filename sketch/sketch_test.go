@@ -343,6 +343,46 @@ func TestThinCellsFindWhatOnlyWeHave(t *testing.T) {
 	}
 }
 
+// TestTheTailEndsThinCellsToo takes subsets from their supersets with thin
+// cells that may be too few by chance: what few items are left then share all
+// cells, and the tail tells them apart.
+func TestTheTailEndsThinCellsToo(t *testing.T) {
+	r := rand.New(rand.NewPCG(15, 15))
+	stopped, ended := 0, 0
+	for range 400 {
+		held := map[uint32][]Symbol{}
+		const more = 400
+		s := New(CellsFor(more))
+		var want []Symbol
+		for range more {
+			y := random(r)
+			held[y.ThinPrefix()] = append(held[y.ThinPrefix()], y)
+			s.Add(y)
+			want = append(want, y)
+		}
+		d := NewThinDecoder(thinOf(s), func(p uint32) ([]Symbol, error) { return held[p], nil })
+		if done, err := d.Decode(); done || err != nil || more-len(d.Found()) > 8 {
+			continue
+		}
+		stopped++
+		d.Tail(s.tail)
+		done, err := d.Decode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if done {
+			ended++
+			if slices.Sort(want); !slices.Equal(d.Found(), want) {
+				t.Fatalf("done, and found %d of %d", len(d.Found()), more)
+			}
+		}
+	}
+	t.Logf("of %d that stopped %d were ended by the tail", stopped, ended)
+	if stopped == 0 || ended*10 < stopped*9 {
+		t.Errorf("of %d that stopped %d were ended by the tail", stopped, ended)
+	}
+}
+
 // TestTheEstimatorIsRight demands a fifth, nine times in ten, and no bias to
 // speak of.
 func TestTheEstimatorIsRight(t *testing.T) {

@@ -76,6 +76,7 @@ type ThinDecoder struct {
 	lookup Lookup
 	walks  []walk
 	steps  []uint32 // of the walk in hand
+	tail   []Cell   // nil until it is known
 	out    map[Symbol]bool
 	dense  int
 	looked int
@@ -96,6 +97,48 @@ func (d *ThinDecoder) Extend(cells []ThinCell) {
 	for i := range d.walks {
 		d.remove(&d.walks[i])
 	}
+}
+
+// Tail gives the difference of the tail cells, which are whole ones.
+func (d *ThinDecoder) Tail(tail [TailCells]Cell) {
+	d.tail = tail[:]
+	for i := range d.walks {
+		d.fromTail(&d.walks[i])
+	}
+}
+
+func (d *ThinDecoder) fromTail(w *walk) {
+	if d.tail != nil {
+		for _, t := range tailOf(w.seed) {
+			d.tail[t] = d.tail[t].plus(w.word, minusOne)
+		}
+	}
+}
+
+// takeTail removes an item that is alone in a tail cell, if it is held here.
+func (d *ThinDecoder) takeTail() (bool, error) {
+	for t, c := range d.tail {
+		y := c.symbol()
+		if !c.pure() || c&countMask != one || d.out[y] {
+			continue
+		}
+		w := begin(y)
+		if cells := tailOf(w.seed); !slices.Contains(cells[:], uint8(t)) {
+			continue
+		}
+		held, err := d.lookup(y.ThinPrefix())
+		if err != nil {
+			return false, err
+		}
+		if slices.Contains(held, y) {
+			d.out[y] = true
+			d.remove(&w)
+			d.fromTail(&w)
+			d.walks = append(d.walks, w)
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // remove takes an item out of the cells from where its walk stands.
@@ -138,6 +181,12 @@ func (d *ThinDecoder) Decode() (bool, error) {
 				pass = pass || ok
 			}
 		}
+		if !pass && len(d.walks) <= 2*len(d.cells) {
+			var err error
+			if pass, err = d.takeTail(); err != nil {
+				return false, err
+			}
+		}
 	}
 	return !slices.ContainsFunc(d.cells, func(c ThinCell) bool { return c != 0 }), nil
 }
@@ -164,6 +213,7 @@ func (d *ThinDecoder) take(at int, queue []uint32) ([]uint32, bool, error) {
 		d.out[y] = true
 		w = begin(y)
 		d.remove(&w)
+		d.fromTail(&w)
 		for _, i := range d.steps {
 			if d.cells[i]&thinCount == thinOne && int(i) >= d.dense {
 				queue = append(queue, i)

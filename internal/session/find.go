@@ -145,15 +145,21 @@ func (s *Session) cellsHere() int {
 func (s *Session) takeTail(body []byte) {
 	h := s.x.hunt
 	tail, err := sketch.ParseTail(body)
-	if err != nil || !h.tailAsked || h.decoder == nil || h.asked {
+	if err != nil || !h.tailAsked || h.decoder == nil && h.thinDec == nil || h.asked {
 		s.fail(&FrameError{Frame: TailFrame, Reason: "a tail that was not asked for"}, true)
 		return
 	}
-	h.decoder.Tail(s.sk.MinusTail(tail))
-	if h.waitsFor > h.decoder.Len() {
-		return // cells come too
+	if h.thinDec != nil {
+		h.thinDec.Tail(s.sk.MinusTail(tail))
+		err = s.decodeThin()
+	} else {
+		h.decoder.Tail(s.sk.MinusTail(tail))
+		if h.waitsFor > h.decoder.Len() {
+			return // cells come too
+		}
+		err = s.decode()
 	}
-	if err := s.decode(); err != nil {
+	if err != nil {
 		s.fail(err, false)
 	}
 }
@@ -235,7 +241,14 @@ func (s *Session) decodeThin() error {
 	}
 	found := h.thinDec.Found()
 	at := h.thinDec.Len()
-	if to := min(at+at/8+8, s.sk.Len()); !done && h.more < maxMore/2 && to > at && len(found) < gap(s.mine.count, s.theirs.count) {
+	left := gap(s.mine.count, s.theirs.count) - len(found)
+	if !done && !h.tailAsked && h.more < maxMore/2 && left > 0 && left <= leastTail {
+		h.more++
+		h.tailAsked = true
+		s.askMore(uint64(at), true)
+		return nil
+	}
+	if to := min(at+at/8+8, s.sk.Len()); !done && h.more < maxMore/2 && to > at && left > 0 {
 		h.more++
 		h.waitsFor = to
 		s.askMore(uint64(to), false)

@@ -229,7 +229,7 @@ func (s *Session) huntFrame(t FrameType, body []byte) {
 		s.unexpected(t, s.where())
 	case t == CellsFrame && (s.initiator && down || !s.initiator && h.plan.kind == planUpThin) && !h.asked:
 		s.takeCells(body)
-	case t == TailFrame && s.initiator && h.plan.kind == planSketch:
+	case t == TailFrame && (s.initiator && down || !s.initiator && h.plan.kind == planUpThin):
 		s.takeTail(body)
 	case t == MoreFrame && (!s.initiator && down || s.initiator && h.plan.kind == planUpThin):
 		s.takeMore(body)
