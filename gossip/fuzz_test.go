@@ -204,7 +204,7 @@ func (m *Machine) check(t *rapid.T) {
 	if len(m.hot) != len(m.hotByID) {
 		t.Fatal("hot rumors")
 	}
-	for _, l := range m.links {
+	for _, l := range m.links.all {
 		if (l.lazyAt == never) != (len(l.lazy) == 0) || l.state != active && l.eager || len(l.graft) > 0 {
 			t.Fatalf("link %+v", l)
 		}

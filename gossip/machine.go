@@ -27,7 +27,7 @@ type Machine struct {
 	accounts []accountOf
 
 	members []Peer
-	links   []*link // up or being opened, oldest first
+	links   linkList
 	passive []Peer
 	shunned []shunning
 
@@ -40,6 +40,8 @@ type Machine struct {
 	fetching map[ID]time.Duration // asked for in a reply, until then
 
 	seekAt, shuffleAt, houseAt, roundAt time.Duration
+	linksAt                             time.Duration // the first lazyAt or until
+	rewind                              bool          // linksAt is to be computed anew
 	nextAt                              time.Duration // the first of all
 	seekFails                           int
 	awaiting                            bool // the answer to a shuffle
@@ -65,7 +67,7 @@ func New(o Options) (*Machine, error) {
 	m := &Machine{o: o}
 	m.seen.size = o.SeenIDs
 	m.seen.salt = binary.LittleEndian.Uint64(o.Self[:8])
-	m.cache.most, m.cache.age = o.CacheBytes, o.CacheAge
+	m.cache.most, m.cache.age, m.linksAt = o.CacheBytes, o.CacheAge, never
 	return m, nil
 }
 
@@ -81,6 +83,8 @@ func (m *Machine) Step(now time.Duration, in Input) []Output {
 	}
 	switch in := in.(type) {
 	case Frame:
+		m.frame(in.Peer, in.Bytes)
+	case *Frame:
 		m.frame(in.Peer, in.Bytes)
 	case Judged:
 		m.judged(in.ID, in.Verdict)
@@ -126,12 +130,14 @@ func (m *Machine) due() {
 		m.nextRound()
 	}
 	m.dueWants()
-	for _, l := range m.links {
-		if l.lazyAt <= m.now {
-			m.announce(l)
+	if m.linksAt <= m.now {
+		for _, l := range m.links.all {
+			if l.lazyAt <= m.now {
+				m.announce(l)
+			}
 		}
+		m.dueLinks()
 	}
-	m.dueLinks()
 	if m.now >= m.seekAt {
 		m.seek()
 	}
@@ -156,11 +162,13 @@ func (m *Machine) Next() time.Duration {
 
 func (m *Machine) next() time.Duration {
 	m.wantsDue.trim(m.wants)
-	at := min(m.seekAt, m.shuffleAt, m.houseAt, m.roundAt, m.wantsDue.next())
-	for _, l := range m.links {
-		at = min(at, l.lazyAt, l.until)
+	if m.rewind {
+		m.rewind, m.linksAt = false, never
+		for _, l := range m.links.all {
+			m.linksAt = min(m.linksAt, l.lazyAt, l.until)
+		}
 	}
-	return at
+	return min(m.seekAt, m.shuffleAt, m.houseAt, m.roundAt, m.linksAt, m.wantsDue.next())
 }
 
 // keepHouse drops what is too old to keep.
@@ -199,7 +207,7 @@ func (m *Machine) EagerPeers() []Peer { return m.activePeers(true) }
 
 func (m *Machine) activePeers(eager bool) []Peer {
 	var peers []Peer
-	for _, l := range m.links {
+	for _, l := range m.links.all {
 		if l.state == active && (l.eager || !eager) {
 			peers = append(peers, l.peer)
 		}
@@ -224,6 +232,5 @@ func (m *Machine) send(p Peer, frame []byte) {
 }
 
 func (m *Machine) say(p Peer, msg message) {
-	n := 1 + 2 + 32*(1+len(msg.ids)+len(msg.known)) + 33*len(msg.news)
-	m.send(p, msg.appendTo(make([]byte, 0, n)))
+	m.send(p, msg.appendTo(make([]byte, 0, msg.most())))
 }

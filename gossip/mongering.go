@@ -95,7 +95,7 @@ func (m *Machine) partner() (Peer, bool) {
 		}
 	}
 	var up []Peer
-	for _, l := range m.links {
+	for _, l := range m.links.all {
 		if n == 0 && l.state != dialing && !m.isShunned(l.peer) {
 			up = append(up, l.peer)
 		}

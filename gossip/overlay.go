@@ -1,6 +1,7 @@
 package gossip
 
 import (
+	"encoding/binary"
 	"slices"
 	"time"
 )
@@ -42,18 +43,48 @@ type shunning struct {
 	until time.Duration
 }
 
-func (m *Machine) link(p Peer) *link {
-	for _, l := range m.links {
-		if l.peer == p {
-			return l
+// linkList is the links that are up or being opened, oldest first, and beside
+// them the first bytes of their peers' keys, which are enough to look through.
+type linkList struct {
+	all  []*link
+	tags []uint64
+}
+
+func (s *linkList) index(p Peer) int {
+	tag := binary.LittleEndian.Uint64(p[:8])
+	for i, t := range s.tags {
+		if t == tag && s.all[i].peer == p {
+			return i
 		}
+	}
+	return -1
+}
+
+func (s *linkList) add(l *link) {
+	s.all = append(s.all, l)
+	s.tags = append(s.tags, binary.LittleEndian.Uint64(l.peer[:8]))
+}
+
+func (s *linkList) drop(i int) {
+	s.all, s.tags = slices.Delete(s.all, i, i+1), slices.Delete(s.tags, i, i+1)
+}
+
+func (m *Machine) link(p Peer) *link {
+	if i := m.links.index(p); i >= 0 {
+		return m.links.all[i]
 	}
 	return nil
 }
 
+// expireAt says when what a link waits for has failed.
+func (m *Machine) expireAt(l *link, at time.Duration) {
+	m.rewind = m.rewind || l.until <= m.linksAt
+	l.until, m.linksAt = at, min(m.linksAt, at)
+}
+
 func (m *Machine) count(s state) int {
 	n := 0
-	for _, l := range m.links {
+	for _, l := range m.links.all {
 		if l.state == s {
 			n++
 		}
@@ -71,7 +102,7 @@ func (m *Machine) stranger(p Peer) *link {
 // of all. Known are those whose link is up and the passive view.
 func (m *Machine) capacity() int {
 	known := len(m.passive)
-	for _, l := range m.links {
+	for _, l := range m.links.all {
 		if l.state != dialing && !slices.Contains(m.passive, l.peer) {
 			known++
 		}
@@ -106,7 +137,7 @@ func (m *Machine) isMember(p Peer) bool {
 func (m *Machine) newMembers(peers []Peer) {
 	m.members = peers
 	m.passive = slices.DeleteFunc(m.passive, func(p Peer) bool { return !m.isMember(p) })
-	for _, l := range slices.Clone(m.links) {
+	for _, l := range slices.Clone(m.links.all) {
 		if l.state >= asking && !m.isMember(l.peer) {
 			m.dismiss(l)
 		}
@@ -143,13 +174,14 @@ func (m *Machine) peerUp(in PeerUp) {
 	l := m.link(in.Peer)
 	if l == nil {
 		l = &link{peer: in.Peer, state: dialing, until: never, lazyAt: never}
-		m.links = append(m.links, l)
+		m.links.add(l)
 	}
 	l.class, l.rtt = in.Class, in.RTT
 	if l.state != dialing {
 		return
 	}
-	l.state, l.until = idle, never
+	l.state = idle
+	m.expireAt(l, never)
 	switch {
 	case m.o.Mode != Tree:
 	case l.ours:
@@ -160,12 +192,13 @@ func (m *Machine) peerUp(in PeerUp) {
 }
 
 func (m *Machine) peerDown(p Peer) {
-	i := slices.IndexFunc(m.links, func(l *link) bool { return l.peer == p })
+	i := m.links.index(p)
 	if i < 0 {
 		return
 	}
-	l := m.links[i]
-	m.links = slices.Delete(m.links, i, i+1)
+	l := m.links.all[i]
+	m.links.drop(i)
+	m.rewind = true
 	switch l.state {
 	case dialing:
 		m.forget(p)
@@ -181,8 +214,8 @@ func (m *Machine) peerDown(p Peer) {
 
 // dueLinks gives up what was not answered.
 func (m *Machine) dueLinks() {
-	for i := 0; i < len(m.links); i++ {
-		l := m.links[i]
+	for i := 0; i < len(m.links.all); i++ {
+		l := m.links.all[i]
 		if l.until > m.now {
 			continue
 		}
@@ -229,7 +262,7 @@ func (m *Machine) seek() {
 // passive view, else of the members.
 func (m *Machine) prospect() (Peer, bool) {
 	var ready []Peer
-	for _, l := range m.links {
+	for _, l := range m.links.all {
 		if l.state == idle && (l.askedAt == 0 || l.askedAt+seekLast <= m.now) && m.isMember(l.peer) && !m.isShunned(l.peer) {
 			ready = append(ready, l.peer)
 		}
@@ -265,8 +298,9 @@ func (m *Machine) randomMember() (Peer, bool) {
 func (m *Machine) approach(p Peer, urgent bool) {
 	l := m.link(p)
 	if l == nil {
-		l = &link{peer: p, ours: true, urgent: urgent, until: m.now + connectWait, lazyAt: never}
-		m.links = append(m.links, l)
+		l = &link{peer: p, ours: true, urgent: urgent, until: never, lazyAt: never}
+		m.links.add(l)
+		m.expireAt(l, m.now+connectWait)
 		m.emit(Connect{p})
 		return
 	}
@@ -279,7 +313,8 @@ func (m *Machine) approach(p Peer, urgent bool) {
 // ask requests that both be neighbours. Who has none joins: it is accepted,
 // and made known.
 func (m *Machine) ask(l *link) {
-	l.state, l.until, l.askedAt = asking, m.now+askWait, m.now
+	l.state, l.askedAt = asking, m.now
+	m.expireAt(l, m.now+askWait)
 	alone := m.count(active) == 0
 	if alone && m.count(asking) == 1 && m.seekFails == 0 {
 		m.say(l.peer, message{kind: JoinFrame})
@@ -296,7 +331,8 @@ func (m *Machine) activate(l *link) {
 	if m.count(active) >= m.room() {
 		m.evict()
 	}
-	l.state, l.until, l.urgent = active, never, false
+	l.state, l.urgent = active, false
+	m.expireAt(l, never)
 	l.eager = l.class != Relay
 	m.forget(l.peer)
 	m.seekFails = 0
@@ -327,8 +363,9 @@ func (m *Machine) rest(l *link) {
 	if l.state == dialing {
 		return
 	}
-	l.state, l.until, l.eager = idle, never, false
-	l.lazy, l.lazyAt = nil, never
+	l.state, l.eager, l.lazy = idle, false, nil
+	m.expireAt(l, never)
+	m.announceAt(l, never)
 }
 
 // trim lets one neighbour go where more peers than a mesh takes are known by
@@ -350,7 +387,7 @@ func (m *Machine) declined(l *link) {
 // randomNeighbor draws a neighbour that is neither of two.
 func (m *Machine) randomNeighbor(not, nor Peer) *link {
 	var from []*link
-	for _, l := range m.links {
+	for _, l := range m.links.all {
 		if l.state == active && l.peer != not && l.peer != nor {
 			from = append(from, l)
 		}

@@ -90,7 +90,7 @@ func (m *Machine) affords(l *link, msg *message) bool {
 // rumor takes a payload or an announcement.
 func (m *Machine) rumor(l *link, r Rumor, hops uint8) {
 	m.stats.Copies++
-	l.unlazy(r.ID)
+	m.unlazy(l, r.ID)
 	at, late := m.lately[r.ID]
 	if late = late && m.now < at+latelyTime; !late && m.seen.has(r.ID) {
 		m.duplicate(l, r)
@@ -317,7 +317,7 @@ func (m *Machine) spread(c *candidate) {
 	if hops < 255 {
 		hops++
 	}
-	for _, l := range m.links {
+	for _, l := range m.links.all {
 		switch {
 		case l.state != active || c.has(l.peer):
 		case l.eager:

@@ -52,7 +52,8 @@ type PeerUp struct {
 type PeerDown struct{ Peer Peer }
 
 // Frame is one frame from an authenticated peer. The machine keeps Bytes, and
-// they must not change afterwards.
+// they must not change afterwards. A *Frame does as well, and is not kept:
+// whoever takes very many frames can use one for all.
 type Frame struct {
 	Peer  Peer
 	Bytes []byte

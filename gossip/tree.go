@@ -54,28 +54,34 @@ func (m *Machine) lazily(l *link, n news) {
 	}
 	l.lazy = append(l.lazy, n)
 	if l.lazyAt == never {
-		l.lazyAt = max(m.now+m.o.LazyDelay, l.ihavesOut.free(ihavesPerSecond, 1))
+		m.announceAt(l, max(m.now+m.o.LazyDelay, l.ihavesOut.free(ihavesPerSecond, 1)))
 	}
 }
 
+// announceAt says when what waits on a link is announced.
+func (m *Machine) announceAt(l *link, at time.Duration) {
+	m.rewind = m.rewind || l.lazyAt <= m.linksAt
+	l.lazyAt, m.linksAt = at, min(m.linksAt, at)
+}
+
 // unlazy takes back an announcement that the peer no longer needs.
-func (l *link) unlazy(id ID) {
+func (m *Machine) unlazy(l *link, id ID) {
 	if i := slices.IndexFunc(l.lazy, func(n news) bool { return n.id == id }); i >= 0 {
 		l.lazy = slices.Delete(l.lazy, i, i+1)
 		if len(l.lazy) == 0 {
-			l.lazyAt = never
+			m.announceAt(l, never)
 		}
 	}
 }
 
 // announce sends one ihave of the IDs that wait.
 func (m *Machine) announce(l *link) {
-	l.lazyAt = never
+	m.announceAt(l, never)
 	if len(l.lazy) == 0 {
 		return
 	}
 	if !l.ihavesOut.take(m.now, 1, ihavesPerSecond, 1) {
-		l.lazyAt = max(m.now+1, l.ihavesOut.free(ihavesPerSecond, 1))
+		m.announceAt(l, max(m.now+1, l.ihavesOut.free(ihavesPerSecond, 1)))
 		return
 	}
 	n := min(len(l.lazy), MaxIDs)
@@ -83,14 +89,15 @@ func (m *Machine) announce(l *link) {
 	m.say(l.peer, message{kind: IHaveFrame, news: l.lazy[:n]})
 	l.lazy = slices.Delete(l.lazy, 0, n)
 	if len(l.lazy) > 0 {
-		l.lazyAt = max(m.now+m.o.LazyDelay, l.ihavesOut.free(ihavesPerSecond, 1))
+		m.announceAt(l, max(m.now+m.o.LazyDelay, l.ihavesOut.free(ihavesPerSecond, 1)))
 	}
 }
 
 // announced takes an ihave.
-func (m *Machine) announced(l *link, all []news) {
-	for _, n := range all {
-		l.unlazy(n.id)
+func (m *Machine) announced(l *link, all heard) {
+	for i := range all.len() {
+		n := all.at(i)
+		m.unlazy(l, n.id)
 		a := announcer{l.peer, n.hops}
 		if m.seen.has(n.id) {
 			continue
@@ -221,7 +228,7 @@ func (m *Machine) grafted(l *link, ids []ID) {
 		if have == nil {
 			continue // a session will bring it
 		}
-		l.unlazy(id)
+		m.unlazy(l, id)
 		hops := have.hops
 		if hops < 255 {
 			hops++

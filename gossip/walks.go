@@ -44,7 +44,7 @@ func (m *Machine) overlay(l *link, msg *message) {
 			return
 		}
 		if msg.kind == IHaveFrame {
-			m.announced(l, msg.news)
+			m.announced(l, msg.heard)
 		} else {
 			m.walk(l, msg.peer, msg.ttl)
 		}
@@ -74,7 +74,7 @@ func (m *Machine) asked(l *link, msg *message) {
 	if !join {
 		return
 	}
-	for _, o := range m.links {
+	for _, o := range m.links.all {
 		if o.state == active && o != l {
 			m.say(o.peer, message{kind: WalkFrame, peer: l.peer, ttl: MaxTTL})
 		}

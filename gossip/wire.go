@@ -47,17 +47,39 @@ type news struct {
 	hops uint8
 }
 
+// heard is the body of an ihave: hops 1 ‖ id 32, again and again.
+type heard []byte
+
+func (h heard) len() int { return len(h) / 33 }
+
+func (h heard) at(i int) news { return news{id: ID(h[33*i+1:]), hops: h[33*i]} }
+
 // message is a frame taken apart. Which fields are used is the kind's.
 type message struct {
 	kind  FrameType
 	rumor Rumor
 	hops  uint8
-	news  []news
+	news  []news     // to be sent
+	heard heard      // that came
 	ids   [][32]byte // of rumors, or keys of peers
 	known []ID
 	peer  Peer
 	ttl   uint8
 	flag  bool // urgent, ask
+}
+
+// most is how long its encoding is, or a little less. Rumors are not asked for.
+func (m *message) most() int {
+	n := 1 + 32*(len(m.ids)+len(m.known)) + 33*len(m.news)
+	switch m.kind {
+	case WalkFrame, ShuffleFrame:
+		n += 1 + 32
+	case NeighborFrame, OfferFrame:
+		n++
+	case ReplyFrame:
+		n += 2
+	}
+	return n
 }
 
 // appendTo encodes the message. Every message has one encoding.
@@ -77,6 +99,7 @@ func (m *message) appendTo(b []byte) []byte {
 			b = append(b, m.news[i].hops)
 			b = append(b, m.news[i].id[:]...)
 		}
+		b = append(b, m.heard...)
 	case WalkFrame:
 		b = append(b, m.ttl)
 		b = append(b, m.peer[:]...)
@@ -135,11 +158,7 @@ func decode(b []byte) (m message, err error) {
 		if n == 0 || n > MaxIDs {
 			return m, errFrame
 		}
-		m.news = make([]news, n)
-		for i := range m.news {
-			m.news[i].hops = r.byte(255)
-			r.copy(m.news[i].id[:])
-		}
+		m.heard = heard(r.rest(33 * n))
 	case GraftFrame:
 		m.ids = r.ids(len(r.b)/32, MaxGrafts)
 	case WalkFrame:
@@ -245,7 +264,8 @@ func Describe(frame []byte) string {
 	case AnnounceFrame:
 		s += fmt.Sprintf(" %x hop %d (%d bytes to be fetched)", m.rumor.ID[:3], m.hops, m.rumor.Size)
 	case IHaveFrame:
-		for _, n := range m.news {
+		for i := range m.heard.len() {
+			n := m.heard.at(i)
 			s += fmt.Sprintf(" %x hop %d", n.id[:3], n.hops)
 		}
 	case WalkFrame:

@@ -139,7 +139,8 @@ func (e *Engine) frame(key Peer, b []byte) {
 	if f.kind == frameRumors {
 		if s := p.spaceOf(f.channel); s != nil {
 			if b := p.bond(s); b != nil && b.told {
-				e.tell(s, gossip.Frame{Peer: key, Bytes: f.body})
+				e.rumors = gossip.Frame{Peer: key, Bytes: f.body}
+				e.tell(s, &e.rumors)
 			}
 		}
 		return

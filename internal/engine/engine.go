@@ -25,7 +25,8 @@ type Engine struct {
 	begun    Session // the last number given
 	theirs   int     // sessions of others, running or waiting
 
-	told    []told // for gossip machines, once the one at hand is done
+	told    []told       // for gossip machines, once the one at hand is done
+	rumors  gossip.Frame // the one among them, if the input is a frame
 	dueAt   time.Duration
 	changed bool // dueAt is to be computed anew
 	stats   Stats
@@ -84,6 +85,8 @@ func (e *Engine) Step(now time.Duration, in Input) []Output {
 			e.streamDown(p)
 		}
 	case Frame:
+		e.frame(in.Peer, in.Bytes)
+	case *Frame:
 		e.frame(in.Peer, in.Bytes)
 	case Committed:
 		e.committed(in)

@@ -2,6 +2,8 @@ package engine
 
 import (
 	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -166,4 +168,16 @@ func FuzzEngine(f *testing.F) {
 			t.Errorf("%d and %d peers are remembered", len(e.order), len(e.peers))
 		}
 	})
+}
+
+// TestTagsAreHMAC: written out, and by the library.
+func TestTagsAreHMAC(t *testing.T) {
+	space, from, to, nonce := record.SpaceID{1, 255}, Peer{2}, Peer{3}, [nonceSize]byte{4}
+	m := hmac.New(sha256.New, space[:])
+	for _, part := range [][]byte{[]byte(openLabel), from[:], to[:], nonce[:]} {
+		m.Write(part)
+	}
+	if got := tagOf(space, from, to, nonce); string(got[:]) != string(m.Sum(nil)[:tagSize]) {
+		t.Errorf("the tag is %x", got)
+	}
 }

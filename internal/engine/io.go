@@ -64,7 +64,8 @@ type StreamUp struct{ Peer Peer }
 // StreamDown says that the stream of frames is gone. PeerDown implies it.
 type StreamDown struct{ Peer Peer }
 
-// Frame is one frame of the stream. The engine keeps Bytes.
+// Frame is one frame of the stream. The engine keeps Bytes. A *Frame does as
+// well, and is not kept.
 type Frame struct {
 	Peer  Peer
 	Bytes []byte

@@ -259,7 +259,7 @@ func (e *Engine) crowd(s *space) int {
 func (e *Engine) due() {
 	e.dueLinks()
 	for _, s := range e.spaces {
-		for _, r := range slices.Clone(s.running) {
+		for _, r := range s.running { // serving changes what they are, not which
 			if r.waiting && e.mayServe(r) {
 				e.serve(r)
 			}

@@ -2,7 +2,9 @@ package sim
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
+	"sort"
 	"testing"
 	"time"
 )
@@ -85,5 +87,44 @@ func TestADiskKeepsItsOrder(t *testing.T) {
 	w.run(7*time.Second, nil)
 	if got != "123" || len(r.owed) > 0 {
 		t.Errorf("durable: %s, owed %d", got, len(r.owed))
+	}
+}
+
+// TestAQueueKeepsOrder: by time, then in the order of putting, whatever is put
+// in between.
+func TestAQueueKeepsOrder(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	var q queue[int]
+	type due struct {
+		at  time.Duration
+		val int
+	}
+	var want []due // ascending
+	now := time.Duration(0)
+	for i := range 20_000 {
+		if len(want) > 0 && rng.IntN(5) < 2 {
+			if q.next() != want[0].at {
+				t.Fatalf("next is %v, want %v", q.next(), want[0].at)
+			}
+			at, val := q.pop()
+			if at != want[0].at || val != want[0].val {
+				t.Fatalf("%d at %v, want %v", val, at, want[0])
+			}
+			now, want = at, want[1:]
+		} else {
+			most := []time.Duration{1, time.Millisecond, 60 * time.Millisecond, 3 * time.Second, time.Minute}[rng.IntN(5)]
+			at := now + time.Duration(rng.Int64N(int64(most)))
+			k := sort.Search(len(want), func(k int) bool { return want[k].at > at })
+			want = slices.Insert(want, k, due{at, i})
+			q.push(at, i)
+		}
+	}
+	for _, d := range want {
+		if at, val := q.pop(); at != d.at || val != d.val {
+			t.Fatalf("%d at %v, want %v", val, at, d)
+		}
+	}
+	if q.next() != forever {
+		t.Error("it is not empty")
 	}
 }

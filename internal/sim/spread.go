@@ -32,6 +32,8 @@ type crowd struct {
 	result   Result
 	reached  func(i int32, k int32) // sees every delivery; may be nil
 	measure  bool                   // what is sent now is counted
+	frame    engine.Frame           // the one that arrives now
+	fresh    [1]engine.Fresh        // the one that enters now
 	frames   uint64
 	bytes    uint64
 	copies   uint64
@@ -58,8 +60,9 @@ type node struct {
 }
 
 type tie struct {
-	to int32
-	up bool
+	tag uint64 // the first bytes of its key, by which it is found
+	to  int32
+	up  bool
 }
 
 // modelled is a session: who began it, under which numbers.
@@ -199,7 +202,8 @@ func (w *crowd) happen(n *node, h *happening) {
 	case onFrame:
 		w.trace.bytes(h.frame[:min(len(h.frame), 40)])
 		if t := n.tie(h.from); t != nil && t.up {
-			w.step(h.to, engine.Frame{Peer: w.key(h.from), Bytes: h.frame})
+			w.frame = engine.Frame{Peer: w.key(h.from), Bytes: h.frame}
+			w.step(h.to, &w.frame)
 		}
 	case onUp:
 		if t := n.tie(h.from); t != nil {
@@ -226,15 +230,31 @@ func (n *node) tie(to int32) *tie {
 	return nil
 }
 
+// tieTo is the tie to whom a key belongs.
+func (n *node) tieTo(key *gossip.Peer) *tie {
+	tag := tagged(key)
+	for i := range n.links {
+		if n.links[i].tag == tag {
+			return &n.links[i]
+		}
+	}
+	return nil
+}
+
+func tagged(key *gossip.Peer) uint64 { return binary.LittleEndian.Uint64(key[:8]) }
+
 // step gives an engine an input and does what it says.
 func (w *crowd) step(i int32, in engine.Input) {
 	n := &w.nodes[i]
 	outs := n.e.Step(w.now-n.born, in)
-	var judge []engine.Judge
+	var few [2]engine.Judge
+	judge := few[:0]
 	for k := 0; k < len(outs); k++ {
 		switch out := outs[k].(type) {
 		case engine.Send:
-			w.send(i, w.index[out.Peer], out.Frame)
+			if t := n.tieTo(&out.Peer); t != nil && t.up {
+				w.send(i, t.to, out.Frame)
+			}
 		case engine.Judge:
 			judge = append(judge, out)
 		case engine.Dial:
@@ -270,13 +290,9 @@ func (w *crowd) push(d time.Duration, h happening) {
 	w.q.push(w.now+d, h)
 }
 
-// send puts a frame on a link.
+// send puts a frame on a link that is up.
 func (w *crowd) send(from, to int32, frame []byte) {
 	n := &w.nodes[from]
-	t := n.tie(to)
-	if t == nil || !t.up {
-		return
-	}
 	body := rumorIn(frame)
 	if body != nil {
 		w.payloads++
@@ -338,8 +354,8 @@ func (w *crowd) dial(from, to int32) {
 	}
 	rtt := 2 * w.near(from, to)
 	if t := w.nodes[from].tie(to); t == nil {
-		w.nodes[from].links = append(w.nodes[from].links, tie{to: to})
-		o.links = append(o.links, tie{to: from})
+		w.nodes[from].links = append(w.nodes[from].links, tie{to: to, tag: tagged(&o.key)})
+		o.links = append(o.links, tie{to: from, tag: tagged(&w.nodes[from].key)})
 		w.push(rtt/2, happening{to: to, from: from, kind: onUp})
 		w.push(rtt, happening{to: from, from: to, kind: onUp})
 	}
@@ -429,7 +445,8 @@ func (w *crowd) judge(i int32, j engine.Judge) {
 	}
 	w.step(i, engine.Judged{Space: w.space, ID: j.ID, Verdict: v})
 	if v == gossip.Accepted {
-		w.step(i, engine.Committed{Space: w.space, Version: n.version, Fresh: []engine.Fresh{{ID: j.ID}}})
+		w.fresh[0] = engine.Fresh{ID: j.ID}
+		w.step(i, engine.Committed{Space: w.space, Version: n.version, Fresh: w.fresh[:]})
 	}
 }
 
