@@ -11,8 +11,8 @@ type queue[T any] struct {
 	far     heap // of what the buckets do not reach
 	buckets [][]timed
 	spare   [][]timed // of buckets that are empty
-	waiting int   // in buckets
-	present int64 // the number of the bucket in near
+	waiting int       // in buckets
+	present int64     // the number of the bucket in near
 	vals    []T
 	free    []int32 // places in vals
 	seq     uint64
