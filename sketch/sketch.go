@@ -125,6 +125,12 @@ func (s *Sketch) Add(y Symbol) { s.apply(y, one) }
 // Remove takes an item out. It undoes Add, in any order.
 func (s *Sketch) Remove(y Symbol) { s.apply(y, minusOne) }
 
+// AddAll is Add for each of many, for half as much; RemoveAll is Remove.
+func (s *Sketch) AddAll(ys []Symbol) { s.applyAll(ys, one) }
+
+// RemoveAll takes many items out.
+func (s *Sketch) RemoveAll(ys []Symbol) { s.applyAll(ys, minusOne) }
+
 func (s *Sketch) apply(y Symbol, count Cell) {
 	var room [64]uint32
 	w := begin(y)

@@ -55,13 +55,16 @@ func (s *sketched) apply(items []reconcile.Item, sign int) {
 }
 
 func sum(sk *sketch.Sketch, ops []sketchOp) {
+	var in, out []sketch.Symbol
 	for _, op := range ops {
 		if op&1 == 0 {
-			sk.Add(sketch.Symbol(op >> 1))
+			in = append(in, sketch.Symbol(op>>1))
 		} else {
-			sk.Remove(sketch.Symbol(op >> 1))
+			out = append(out, sketch.Symbol(op>>1))
 		}
 	}
+	sk.AddAll(in)
+	sk.RemoveAll(out)
 }
 
 // sketch is the sum of all, to be read only; that of few members has few
