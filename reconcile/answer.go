@@ -22,12 +22,16 @@ type engine struct {
 	w    writer
 	sent int // position of the last bound in w
 
+	ahead [batch]ahead // ranges of the message in r: those that come next
+	g     *wireRange   // the range in hand, one of them
+
 	key     *Key    // not nil: this is the dialect
 	mine    []keyed // own IDs, to compare with a list
 	pointed int     // items of the lists that this message answers
 	coming  int     // items that the peer alone holds, by this message
 
-	edges [maxParts]int // of the split in hand
+	spans   [maxParts]span        // ranges to be digested together
+	digests [maxParts]Fingerprint // of these
 
 	own        []byte // IDs of ours, to compare with a list
 	have, need []ID
@@ -75,7 +79,7 @@ func (s *engine) shake() error {
 	if !s.plan.jitter {
 		return nil
 	}
-	fp, err := s.cur.fingerprint(0, s.n)
+	fp, err := s.fingerprint(0, s.n)
 	s.jitter.begin(s.seed, fp)
 	return err
 }
@@ -123,21 +127,23 @@ func (s *engine) answer() error {
 	}
 	s.turn = turn{}
 	open := false // something has been sent
-	for {
-		ok, err := s.r.next()
-		if err != nil || !ok {
+	for k, n := 0, 0; ; k++ {
+		var err error
+		if k == n {
+			if n, err = s.look(); err != nil {
+				return err
+			}
+			k = 0
+		}
+		if n == 0 {
 			if !open {
 				s.lowest = Bound{Time: Infinity}
 			}
-			return err
+			return nil
 		}
-		t, g := &s.turn, &s.r.g
-		t.end = s.n
-		if g.upper.Time != Infinity {
-			if t.end, err = s.cur.seek(t.begin, &g.upper); err != nil {
-				return err
-			}
-		}
+		t, a := &s.turn, &s.ahead[k]
+		g := &a.g
+		s.g, t.end = g, a.end
 		if !open { // for the case that this range will be the first one sent
 			s.lowest = t.lower
 		}
@@ -147,10 +153,10 @@ func (s *engine) answer() error {
 		case g.mode == modeSkip:
 			t.skip = true
 		case g.mode == modeFingerprint:
-			err = s.answerFingerprint()
+			err = s.answerFingerprint(&a.own)
 		case g.mode == modeWants:
 			t.skip = true
-			err = s.takeWants(t.begin, t.end)
+			err = s.takeWants(a)
 		case s.key != nil:
 			err = s.answerShortList()
 		case s.initiator:
@@ -209,13 +215,9 @@ func (s *engine) flush() {
 
 // answerFingerprint answers a fingerprint with a skip or a split. A split is
 // sent whole or not at all.
-func (s *engine) answerFingerprint() error {
-	t, g := &s.turn, &s.r.g
-	own, err := s.cur.fingerprint(t.begin, t.end)
-	if err != nil {
-		return err
-	}
-	if own == g.fingerprint {
+func (s *engine) answerFingerprint(own *Fingerprint) error {
+	t, g := &s.turn, s.g
+	if *own == g.fingerprint {
 		t.skip = true
 		return nil
 	}
@@ -247,6 +249,6 @@ func (s *engine) answerList() error {
 	t := &s.turn
 	s.flush()
 	var err error
-	t.end, err = s.list(t.begin, t.end, &s.r.g.upper, s.room(t.saved.bytes))
+	t.end, err = s.list(t.begin, t.end, &s.g.upper, s.room(t.saved.bytes))
 	return err
 }

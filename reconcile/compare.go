@@ -17,7 +17,7 @@ const (
 
 // compare settles a range of which the responder sent all IDs.
 func (s *engine) compare(begin, end int) (err error) {
-	theirs := s.r.g.ids
+	theirs := s.g.ids
 	s.need = reserve(s.need, len(theirs)/idBytes, s.r.listed)
 	if max(end-begin, len(theirs)/idBytes) > briefList {
 		return s.compareLong(begin, end)
@@ -78,7 +78,7 @@ func findID(ids []byte, from int, id []byte) int {
 // in the memory that reading it took; what this side holds passes by.
 func (s *engine) compareLong(begin, end int) (err error) {
 	const met = 1 << 63 // beside an offset: this side holds that ID too
-	theirs := s.r.g.ids
+	theirs := s.g.ids
 	var order []uint64
 	same := true // so far
 	for i := begin; i < end; i += chunkItems {

@@ -11,17 +11,13 @@ type cursor interface {
 	// rewind allows seek to begin again.
 	rewind()
 
-	// seek is Index.LowerBound, where from is known not to be above it.
-	seek(from int, b *Bound) (int, error)
+	// seek finds the positions that some ranges cover, a batch at most, of
+	// which the first begins at from.
+	seek(from int, ranges []ahead) error
 
-	// expect says at which positions, none of them an end of the index,
-	// fingerprints and bounds will be asked for next. A cursor may use it
-	// to wait for memory once and not at each of them.
-	expect(edges []int)
-
-	// fingerprint digests [begin, end). It is quickest when begin is the
-	// end of the call before.
-	fingerprint(begin, end int) (Fingerprint, error)
+	// fingerprints digests some spans, a batch at most. It is quickest when
+	// each begins at the end of the one before.
+	fingerprints(spans []span, out []Fingerprint) error
 
 	// between is the shortest bound between the items at i-1 and i.
 	between(i int) (Bound, error)
@@ -62,89 +58,6 @@ func (c *cursors) over(ix Index, freeze bool) cursor {
 	return &c.index
 }
 
-// vectorCursor remembers the sum up to where the last fingerprint ended.
-type vectorCursor struct {
-	v    *Vector
-	hash *hasher
-	pos  int
-	sum  Sum // of items[:pos]
-
-	touched uint64 // so that what expect reads is not left out
-}
-
-func (c *vectorCursor) len() int { return len(c.v.items) }
-
-func (c *vectorCursor) rewind() {}
-
-func (c *vectorCursor) seek(from int, b *Bound) (int, error) {
-	at := gallop(c.v.items, from, b)
-	if next := 2*at - from; next > 0 && next < len(c.v.items) { // ranges are about equal
-		c.expect([]int{next})
-	}
-	return at, nil
-}
-
-// gallop is the first position in items, from or above, that is not below
-// b: O(log of the distance).
-func gallop(items []Item, from int, b *Bound) int {
-	step := 8
-	for from+step <= len(items) && items[from+step-1].below(b) {
-		from += step
-		step *= 2
-	}
-	to := min(from+step, len(items))
-	for from < to {
-		mid := int(uint(from+to) / 2)
-		if items[mid].below(b) {
-			from = mid + 1
-		} else {
-			to = mid
-		}
-	}
-	return from
-}
-
-func (c *vectorCursor) expect(edges []int) {
-	x := c.touched
-	for _, i := range edges {
-		x ^= c.v.sums[nearestSum(i, len(c.v.sums))][0] ^ c.v.items[i-1].Time ^ c.v.items[i].Time
-	}
-	c.touched = x
-}
-
-// briefRange is the size up to which a range is summed up item by item: no more
-// than what is read to get at its ends.
-const briefRange = 4
-
-func (c *vectorCursor) fingerprint(begin, end int) (Fingerprint, error) {
-	var sum Sum
-	if end-begin <= briefRange {
-		sum.addItems(c.v.items[begin:end])
-		return c.hash.fingerprint(&sum, end-begin), nil
-	}
-	before := c.sum
-	if begin != c.pos {
-		before = c.v.sumTo(begin)
-	}
-	c.pos, c.sum = end, c.v.sumTo(end)
-	sum = c.sum
-	sum.SubSum(before)
-	return c.hash.fingerprint(&sum, end-begin), nil
-}
-
-func (c *vectorCursor) between(i int) (Bound, error) {
-	return boundBetween(&c.v.items[i-1], &c.v.items[i]), nil
-}
-
-func (c *vectorCursor) at(i int) (Item, error) { return c.v.items[i], nil }
-
-func (c *vectorCursor) ids(dst []byte, begin, end int) ([]byte, error) {
-	for i := begin; i < end; i++ {
-		dst = append(dst, c.v.items[i].ID[:]...)
-	}
-	return dst, nil
-}
-
 // indexCursor reads any index. It trusts it with nothing that could make
 // the engine panic or run for ever.
 type indexCursor struct {
@@ -153,42 +66,56 @@ type indexCursor struct {
 	prefix PrefixSummer // nil if ix is none
 	pos    int          // where the last fingerprint ended
 	sum    Sum          // up to there
+	sums   [batch]Sum
 }
 
 func (c *indexCursor) len() int { return c.ix.Len() }
 
 func (c *indexCursor) rewind() {}
 
-func (c *indexCursor) seek(from int, b *Bound) (int, error) {
-	at, err := c.ix.LowerBound(*b)
-	if err != nil {
-		return 0, err
+func (c *indexCursor) seek(from int, ranges []ahead) (err error) {
+	for i := range ranges {
+		a := &ranges[i]
+		a.begin, a.end = from, c.ix.Len()
+		if b := &a.g.upper; b.Time != Infinity {
+			if a.end, err = c.ix.LowerBound(*b); err != nil {
+				return err
+			}
+			if a.end < from || a.end > c.ix.Len() {
+				return fmt.Errorf("reconcile: index answers bound at time %d with position %d, after %d of %d", b.Time, a.end, from, c.ix.Len())
+			}
+		}
+		from = a.end
 	}
-	if at < from || at > c.ix.Len() {
-		return 0, fmt.Errorf("reconcile: index answers bound at time %d with position %d, after %d of %d", b.Time, at, from, c.ix.Len())
-	}
-	return at, nil
+	return nil
 }
 
-func (c *indexCursor) expect([]int) {}
-
-func (c *indexCursor) fingerprint(begin, end int) (Fingerprint, error) {
+func (c *indexCursor) fingerprints(spans []span, out []Fingerprint) (err error) {
 	if c.prefix == nil {
-		return c.ix.Fingerprint(begin, end)
-	}
-	before, err := c.sum, error(nil)
-	if begin != c.pos {
-		if before, err = c.prefix.SumTo(begin); err != nil {
-			return Fingerprint{}, err
+		for i, s := range spans {
+			if out[i], err = c.ix.Fingerprint(s.begin, s.end); err != nil {
+				return err
+			}
 		}
+		return nil
 	}
-	sum, err := c.prefix.SumTo(end)
-	if err != nil {
-		return Fingerprint{}, err
+	sums := c.sums[:len(spans)]
+	for i, s := range spans {
+		before := c.sum
+		if s.begin != c.pos {
+			if before, err = c.prefix.SumTo(s.begin); err != nil {
+				return err
+			}
+		}
+		if c.sum, err = c.prefix.SumTo(s.end); err != nil {
+			return err
+		}
+		c.pos = s.end
+		sums[i] = c.sum
+		sums[i].SubSum(before)
 	}
-	c.pos, c.sum = end, sum
-	sum.SubSum(before)
-	return c.hash.fingerprint(&sum, end-begin), nil
+	c.hash.fingerprints(sums, spans, out)
+	return nil
 }
 
 func (c *indexCursor) between(i int) (b Bound, err error) {

@@ -87,7 +87,7 @@ func (s *engine) answerShortList() error {
 		return nil
 	}
 	var err error
-	t.end, err = s.list(t.begin, t.end, &s.r.g.upper, s.room(len(s.w.buf)))
+	t.end, err = s.list(t.begin, t.end, &s.g.upper, s.room(len(s.w.buf)))
 	return err
 }
 
@@ -122,7 +122,7 @@ func (s *engine) point(begin, end int) (err error) {
 	slices.SortFunc(mine, func(x, y keyed) int { return cmp.Compare(x.key, y.key) })
 	s.mine = mine
 	// The positions of what is missing take the place of those before it.
-	haves, list := len(s.have), s.r.g.ids
+	haves, list := len(s.have), s.g.ids
 	order := s.r.order(list)
 	missing := order[:0]
 	i := 0
@@ -149,7 +149,7 @@ func (s *engine) point(begin, end int) (err error) {
 	}
 	s.flush()
 	slices.Sort(missing)
-	s.w.header(&s.r.g.upper, modeWants)
+	s.w.header(&s.g.upper, modeWants)
 	runs := 0
 	for k := range missing {
 		if k == 0 || missing[k] != missing[k-1]+1 {
@@ -174,18 +174,19 @@ func (s *engine) point(begin, end int) (err error) {
 
 // takeWants settles a range of which the peer has got a list: it lacks what
 // it points at.
-func (s *engine) takeWants(begin, end int) (err error) {
+func (s *engine) takeWants(a *ahead) (err error) {
+	begin, end := a.begin, a.end
 	// The lists of one message have been in one frame.
 	if s.pointed += end - begin; s.frameBytes != 0 && s.pointed > s.names() {
-		return s.r.fail(s.r.at, ErrRun, "for lists of %d, more than a frame holds", s.pointed)
+		return s.r.fail(a.at, ErrRun, "for lists of %d, more than a frame holds", s.pointed)
 	}
-	r := reader{msg: s.r.g.wants.runs}
+	r := reader{msg: a.g.wants.runs}
 	at := begin
-	for range s.r.g.wants.count {
+	for range a.g.wants.count {
 		gap, _ := r.varint("gap")
 		length, _ := r.varint("run")
 		if gap+length > uint64(end-at) {
-			return s.r.fail(s.r.at, ErrRun, "up to %d in a list of %d", uint64(at-begin)+gap+length, end-begin)
+			return s.r.fail(a.at, ErrRun, "up to %d in a list of %d", uint64(at-begin)+gap+length, end-begin)
 		}
 		at += int(gap)
 		for to := at + int(length); at < to; {
@@ -197,6 +198,6 @@ func (s *engine) takeWants(begin, end int) (err error) {
 			at += n
 		}
 	}
-	s.coming += int(min(s.r.g.wants.alone, 1<<31-1))
+	s.coming += int(min(a.g.wants.alone, 1<<31-1))
 	return nil
 }

@@ -133,8 +133,9 @@ type treeCursor struct {
 	hash         *hasher
 	search, read finger
 
-	pos int // where the last fingerprint ended
-	sum Sum // up to there
+	pos  int // where the last fingerprint ended
+	sum  Sum // up to there
+	sums [batch]Sum
 }
 
 func (c *treeCursor) reset(t *Tree) {
@@ -148,20 +149,31 @@ func (c *treeCursor) len() int { return c.read.n }
 
 func (c *treeCursor) rewind() { c.search.reset(c.read.root, c.read.n) }
 
-func (c *treeCursor) seek(_ int, b *Bound) (int, error) {
-	if c.search.n == 0 {
-		return 0, nil
+func (c *treeCursor) seek(from int, ranges []ahead) error {
+	for i := range ranges {
+		a := &ranges[i]
+		a.begin, a.end = from, c.search.n
+		if b := &a.g.upper; b.Time != Infinity && c.search.n > 0 {
+			a.end = c.search.seek(b)
+		}
+		from = a.end
 	}
-	return c.search.seek(b), nil
+	return nil
 }
-
-func (c *treeCursor) expect([]int) {}
 
 // smallRange is the size up to which a range is summed up item by item.
 const smallRange = 64
 
-func (c *treeCursor) fingerprint(begin, end int) (Fingerprint, error) {
-	var sum Sum
+func (c *treeCursor) fingerprints(spans []span, out []Fingerprint) error {
+	sums := c.sums[:len(spans)]
+	for i, s := range spans {
+		sums[i] = c.sumOf(s.begin, s.end)
+	}
+	c.hash.fingerprints(sums, spans, out)
+	return nil
+}
+
+func (c *treeCursor) sumOf(begin, end int) (sum Sum) {
 	if end-begin <= smallRange {
 		for at := begin; at < end; {
 			f := &c.read
@@ -175,7 +187,7 @@ func (c *treeCursor) fingerprint(begin, end int) (Fingerprint, error) {
 			c.pos = end
 			c.sum.AddSum(sum)
 		}
-		return c.hash.fingerprint(&sum, end-begin), nil
+		return sum
 	}
 	before := c.sum
 	if begin != c.pos {
@@ -184,7 +196,7 @@ func (c *treeCursor) fingerprint(begin, end int) (Fingerprint, error) {
 	c.pos, c.sum = end, c.sumTo(end)
 	sum = c.sum
 	sum.SubSum(before)
-	return c.hash.fingerprint(&sum, end-begin), nil
+	return sum
 }
 
 // sumTo is the sum of the first i items, taken from the nearer end of a leaf.

@@ -13,37 +13,40 @@ func (s *engine) split(begin, end int, upper *Bound, opening bool) error {
 		_, err := s.list(begin, end, upper, n)
 		return err
 	}
-	edges := s.edges[:parts]
+	spans := s.spans[:parts]
 	each, more := n/parts, n%parts
 	edge := begin // of the regular cut; a jittered one lies near it
-	for i := range edges {
+	for i := range spans {
+		spans[i].begin = begin
 		edge += each
 		if i < more {
 			edge++
 		}
-		edges[i] = edge
+		begin = edge
 		if s.plan.jitter && edge < end {
 			spread := each / jitterPart
-			edges[i] += s.jitter.below(2*spread+1) - spread
+			begin += s.jitter.below(2*spread+1) - spread
 		}
+		spans[i].end = begin
 	}
-	s.cur.expect(edges[:parts-1])
-	for _, next := range edges {
-		fp, err := s.cur.fingerprint(begin, next)
-		if err != nil {
+	for at := 0; at < parts; at += batch {
+		to := min(at+batch, parts)
+		if err := s.cur.fingerprints(spans[at:to], s.digests[at:to]); err != nil {
 			return err
 		}
+	}
+	for i := range spans {
+		next := spans[i].end
 		if next < end {
 			b, err := s.cur.between(next)
 			if err != nil {
 				return err
 			}
-			s.w.header(&b, modeFingerprint)
+			s.w.fingerprint(&b, &s.digests[i])
 		} else {
-			s.w.header(upper, modeFingerprint)
+			s.w.fingerprint(upper, &s.digests[i])
 		}
-		s.w.buf = append(s.w.buf, fp[:]...)
-		s.sent, begin = next, next
+		s.sent = next
 	}
 	return nil
 }
@@ -99,7 +102,7 @@ func (s *engine) list(begin, end int, upper *Bound, most int) (int, error) {
 // skips around lists of that. What the initiator alone holds has no known
 // place, so then it cannot, and nothing has been written.
 func (s *engine) extras() (done bool, err error) {
-	begin, end, theirs := s.turn.begin, s.turn.end, s.r.g.ids
+	begin, end, theirs := s.turn.begin, s.turn.end, s.g.ids
 	n, count := end-begin, len(theirs)/idBytes
 	if count > n || n > count+count/2 || n > chunkItems { // impossible, or hardly worth it
 		return false, nil
@@ -153,7 +156,7 @@ func (s *engine) extra(i, to, last int) error {
 	} else {
 		s.flush()
 	}
-	upper := s.r.g.upper
+	upper := s.g.upper
 	if to < s.turn.end {
 		var err error
 		if upper, err = s.cur.between(to); err != nil {
@@ -180,7 +183,7 @@ func (s *engine) close() error {
 	if t.exact {
 		begin = s.sent
 	}
-	over := !t.dropped && s.r.g.upper.Time == Infinity && t.end == s.n
+	over := !t.dropped && s.g.upper.Time == Infinity && t.end == s.n
 	rest := Bound{Time: Infinity}
 	if s.plan.exact && begin == s.n {
 		if !over {
@@ -189,11 +192,10 @@ func (s *engine) close() error {
 		}
 		return nil
 	}
-	fp, err := s.cur.fingerprint(begin, s.n)
+	fp, err := s.fingerprint(begin, s.n)
 	if err != nil {
 		return err
 	}
-	s.w.header(&rest, modeFingerprint)
-	s.w.buf = append(s.w.buf, fp[:]...)
+	s.w.fingerprint(&rest, &fp)
 	return nil
 }

@@ -181,6 +181,9 @@ func (r *reader) next() (ok bool, err error) {
 	if r.g.upper.Time == Infinity && string(r.msg[r.at:]) != closedAtInfinity {
 		return false, r.fail(r.at, ErrInfinity, "%d bytes", len(r.msg)-r.at)
 	}
+	if r.usual() {
+		return true, nil
+	}
 	if err = r.bound(); err != nil {
 		return false, err
 	}
