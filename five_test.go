@@ -2,6 +2,7 @@ package anabranch
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"flag"
 	"fmt"
@@ -10,6 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
+	"runtime/pprof"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,6 +28,7 @@ var (
 	soakFor  = flag.Duration("soak", 3*time.Second, "how long TestFiveProcesses writes and kills")
 	soakIdle = flag.Duration("idle", 0, "how long TestFiveProcesses then measures an idle mesh")
 	soakSeed = flag.Uint64("soakseed", 1, "which processes TestFiveProcesses kills, and when")
+	soakHeap = flag.String("heap", "", "a file for the heap profile of the process that TestFiveProcesses never kills, taken at the end")
 	spreads  = flag.Int("spreads", 20, "how many writes TestAWriteSpreads times")
 )
 
@@ -79,6 +83,17 @@ func usage() string {
 	var heap runtime.MemStats
 	runtime.ReadMemStats(&heap)
 	return fmt.Sprint(mem, runtime.NumGoroutine(), ticks*10, heap.HeapAlloc) // a tick is 10 ms
+}
+
+// heap writes what is alive on the heap to a file, and says what is used once
+// all that is not has been given back.
+func heap(name string) (string, error) {
+	debug.FreeOSMemory()
+	var b bytes.Buffer
+	if err := pprof.Lookup("heap").WriteTo(&b, 0); err != nil {
+		return "", err
+	}
+	return usage(), os.WriteFile(name, b.Bytes(), 0o600)
 }
 
 // fellow is one of the five, as the test drives it.
@@ -235,6 +250,9 @@ func TestFiveProcesses(t *testing.T) {
 	t.Logf("%d acknowledged writes are on all five; root and records %s", acked, all[0].ask("root"))
 	if *soakIdle > 0 {
 		idle(t, all)
+	}
+	if *soakHeap != "" {
+		t.Logf("collected, the one that lived: %s", spelled(all[0].ask("heap %s", *soakHeap)))
 	}
 }
 

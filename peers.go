@@ -45,11 +45,12 @@ func (r *Replica) wakePeers() { poke(r.pokes) }
 // tendPeers tells the engine who is connected and who is a member, and keeps
 // a goroutine going for the frames of every connected member.
 func (r *Replica) tendPeers() {
-	connected := map[mesh.Key]mesh.PeerInfo{}
 	for {
 		changed := r.host.Changed()
 		r.refreshReaders()
-		connected = r.tellConnections(connected)
+		r.linking.Lock()
+		r.tellConnections()
+		r.linking.Unlock()
 		r.wires()
 		select {
 		case <-changed:
@@ -60,9 +61,12 @@ func (r *Replica) tendPeers() {
 	}
 }
 
-// tellConnections reports who has come and who has gone.
-func (r *Replica) tellConnections(before map[mesh.Key]mesh.PeerInfo) map[mesh.Key]mesh.PeerInfo {
-	now := map[mesh.Key]mesh.PeerInfo{}
+// tellConnections reports who has come and who has gone; r.linking is held,
+// so that what the engine hears of connections is as old as it is late: a
+// dial that has failed must not take back one that the peer made meanwhile.
+func (r *Replica) tellConnections() {
+	before, now := r.connected, map[mesh.Key]mesh.PeerInfo{}
+	r.connected = now
 	for _, info := range r.host.Peers() {
 		now[info.Key] = info
 		was, ok := before[info.Key]
@@ -84,7 +88,21 @@ func (r *Replica) tellConnections(before map[mesh.Key]mesh.PeerInfo) map[mesh.Ke
 			r.options.OnEvent(Event{Kind: Disconnected, Device: record.Key(key)})
 		}
 	}
-	return now
+}
+
+// dialled tells the engine what came of a dial: whether there is a connection
+// now, whoever made it.
+func (r *Replica) dialled(p *peer) bool {
+	r.linking.Lock()
+	defer r.linking.Unlock()
+	r.tellConnections()
+	info, ok := r.connected[mesh.Key(p.device)]
+	if ok {
+		r.tell(connectionUp(info)) // it asked
+	} else {
+		r.tell(engine.PeerDown{Peer: engine.Peer(p.device)})
+	}
+	return ok
 }
 
 // peerLocked finds or makes a peer; r.mu is held.

@@ -183,6 +183,8 @@ func (c *child) do(words []string) (string, error) {
 		return fmt.Sprint(st.Published, st.Accepted, st.Copies), nil
 	case "usage":
 		return usage(), nil
+	case "heap": // heap FILE
+		return heap(words[1])
 	case "timed": // timed PATH: writes there, and tells when it was called
 		called := time.Now().UnixNano()
 		_, err := c.space.Put(c.ctx, words[1], []byte("x"))

@@ -43,6 +43,8 @@ type Replica struct {
 	making    sync.Mutex                       // held while a space comes to be here: its name, keys and rows are one thing
 	reading   sync.Mutex                       // held while the member lists are read anew
 	told      map[record.SpaceID][]engine.Peer // the members that the engine knows of; guarded by reading
+	linking   sync.Mutex                       // held while the engine is told of connections
+	connected map[mesh.Key]mesh.PeerInfo       // those that it knows of; guarded by linking
 	fetched   *gate                            // streams about content
 	watched   *gate                            // texts that peers watch
 	pacers    [2]pacer                         // of content, in and out

@@ -63,10 +63,9 @@ func (p *peer) restart() {
 // dial makes a connection with a member, by opening the stream that gossip
 // needs anyway.
 func (r *Replica) dial(p *peer) {
-	down := engine.PeerDown{Peer: engine.Peer(p.device)}
 	addrs := r.addrsOf(p.device)
 	if _, ok := r.connection(p.device); !ok && len(addrs) == 0 {
-		r.tell(down)
+		r.dialled(p)
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.ctx, dialTimeout)
@@ -79,19 +78,15 @@ func (r *Replica) dial(p *peer) {
 	default:
 		stream.Reset()
 	}
-	if info, ok := r.connection(p.device); ok {
-		r.tell(connectionUp(info))
+	if r.dialled(p) {
 		r.wakePeers()
-		return
-	}
-	if err != nil && r.ctx.Err() == nil {
+	} else if err != nil && r.ctx.Err() == nil {
 		for _, s := range r.all() {
 			if s.mayRead(p.device) {
 				s.ended(p, Report{}, false, err)
 			}
 		}
 	}
-	r.tell(down)
 }
 
 // leaveStream gives a stream to the goroutine that tends the peer's, if it was
@@ -213,18 +208,9 @@ func (r *Replica) runWire(p *peer) error {
 	}
 	stop := context.AfterFunc(r.ctx, stream.Reset)
 	defer stop()
-	info, ok := r.connection(p.device)
-	if !ok {
+	if !r.wired(p, w) {
 		return mesh.ErrConnLost
 	}
-	p.mu.Lock()
-	p.wire = w
-	if p.fresh != nil { // a newer one came
-		stream.Reset()
-	}
-	p.mu.Unlock()
-	r.tell(connectionUp(info)) // it may not have been told yet
-	r.tell(engine.StreamUp{Peer: engine.Peer(p.device)})
 	quit, written := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(written)
@@ -258,6 +244,25 @@ func (r *Replica) runWire(p *peer) error {
 	<-written
 	r.tell(engine.StreamDown{Peer: engine.Peer(p.device)})
 	return err
+}
+
+// wired tells the engine that frames go both ways, unless the connection is
+// gone.
+func (r *Replica) wired(p *peer, w *wire) bool {
+	r.linking.Lock()
+	defer r.linking.Unlock()
+	r.tellConnections() // the connection may be news, too
+	if _, ok := r.connected[mesh.Key(p.device)]; !ok {
+		return false
+	}
+	p.mu.Lock()
+	p.wire = w
+	if p.fresh != nil { // a newer one came
+		w.stream.Reset()
+	}
+	p.mu.Unlock()
+	r.tell(engine.StreamUp{Peer: engine.Peer(p.device)})
+	return true
 }
 
 // greet exchanges hellos, and tells how large frames may be.
