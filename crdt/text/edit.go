@@ -72,20 +72,26 @@ func (d *Doc) typeOn(pos int, char byte) bool {
 	if c.l == nil || c.splits != d.splits || d.mine < 0 || d.burst.first == 0 || d.steps.first == 0 || d.watch != nil {
 		return false
 	}
-	in := d.lanes[d.mine]
+	in, l := d.lanes[d.mine], c.l
 	number := in.next
 	x := makeID(d.mine, number)
-	s := &c.l.spans[c.i]
-	if s.id+id(s.n) != x || pos != int(c.start+c.before+s.n) || int(number>>pageBits) >= len(in.pages) || number >= crdt.MaxNumber-1 {
+	s := &l.spans[c.i]
+	if s.id+id(s.n) != x || s.clen != 1 || pos != int(c.start+c.before+s.n) || int(number>>pageBits) >= len(in.pages) || number >= crdt.MaxNumber-1 {
 		return false
 	}
-	p := &in.pages[number>>pageBits]
-	if at := int(number & pageMask); at < len(p.ascii) && d.extend(c.l, c.i, x, 1) {
-		p.ascii[at] = char
-		in.next++
-		return true
+	p, at := &in.pages[number>>pageBits], int(number&pageMask)
+	if at >= len(p.ascii) || at >= len(p.leaf) {
+		return false
 	}
-	return false
+	if y := d.following(l, c.i); y != nil && y.ol == x-1 {
+		return false
+	}
+	p.ascii[at], p.leaf[at] = char, l.self
+	in.next++
+	s.n++
+	d.length++
+	d.adjust(l, 1)
+	return true
 }
 
 // Delete removes n runes from position pos on. The error is a *RangeError or

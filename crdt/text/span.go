@@ -193,6 +193,11 @@ func (l *lane) put(number, n uint32, leaf int32) {
 		l.pages[number>>pageBits].leaf[number&pageMask] = leaf
 		return
 	}
+	l.putAll(number, n, leaf)
+}
+
+//go:noinline
+func (l *lane) putAll(number, n uint32, leaf int32) {
 	for n > 0 {
 		at := number & pageMask
 		k := min(n, pageLen-at)

@@ -89,11 +89,12 @@ func (nd *node) index(kid int32) int {
 func (t *tree) adjust(l *leaf, change int32) {
 	l.visible += uint32(change)
 	l.size.ok = false
-	if t.dirty != l {
-		t.settle()
-		t.dirty = l
+	if t.dirty == l {
+		t.dirtyChange += change
+		return
 	}
-	t.dirtyChange += change
+	t.settle()
+	t.dirty, t.dirtyChange = l, change
 }
 
 func (t *tree) settle() {
