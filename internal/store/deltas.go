@@ -37,7 +37,7 @@ func (sp *Space) WriteIn(ctx context.Context, author ed25519.PrivateKey, lane, n
 	sp.KeepAuthor(key)
 	size := 0
 	for _, d := range drafts {
-		size += len(d.Payload)
+		size += len(d.Payload) + recordRows
 	}
 	for _, f := range facts {
 		size += len(f.Value)

@@ -18,7 +18,8 @@ const Format = 1
 const (
 	groupRequests   = 1024    // requests answered by one fsync
 	removeSlice     = 10_000  // records moved in one batch by a change of the law
-	groupBytes      = 4 << 20 // record bytes after which a group is closed: a batch above half a memtable is flushed as its own table
+	groupBytes      = 8 << 20 // after which a group is closed: a batch above half a memtable is flushed as its own table, and a few of those make a compaction due
+	recordRows      = 1400    // bytes that Pebble reserves in a memtable for the rows of a record, beside its payload
 	chunkRows       = 512     // rows read in one step of a scan
 	keptVector      = record.MaxReplaces + 1
 	reserveEvery    = 250 * time.Millisecond // between looks at the space on the disk

@@ -11,7 +11,6 @@ import (
 	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
-	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
@@ -122,11 +121,10 @@ func (d *disk) options(o Options) *pebble.Options {
 			BackgroundError: func(err error) { o.Logger.Error("store background work failed", "err", err) },
 		},
 	}
-	options.ApplyCompressionSettings(func() pebble.DBCompressionSettings {
-		return pebble.UniformDBCompressionSettings(sstable.SnappyCompression)
-	})
+	// MinLZ, on arm64 Snappy: against Snappy 7 B less for a record of 200, in no more time.
+	options.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionFastest })
 	for i := range options.Levels {
-		options.Levels[i].BlockSize = 16 << 10 // 286 B for a record of 200, 300 with 8 KiB, 285 with 32
+		options.Levels[i].BlockSize = 16 << 10 // 285 B for a record of 200, 297 with 8 KiB
 	}
 	return options
 }

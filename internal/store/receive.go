@@ -36,7 +36,7 @@ func (sp *Space) Commit(ctx context.Context, rs []*record.Verified) (Result, err
 func (sp *Space) post(ctx context.Context, rs []*record.Verified) (wait func() (Result, error), err error) {
 	size := 0
 	for _, r := range rs {
-		size += len(r.Bytes)
+		size += len(r.Payload) + recordRows
 	}
 	var res *Result
 	done, err := sp.store.post(&request{ctx: ctx, bytes: size, done: make(chan error, 1), adds: true, run: func(c *commit) error {

@@ -35,7 +35,7 @@ func (sp *Space) Write(ctx context.Context, author ed25519.PrivateKey, now uint6
 	sp.KeepAuthor(record.Public(author))
 	size := 0
 	for _, d := range drafts {
-		size += len(d.Payload)
+		size += len(d.Payload) + recordRows
 	}
 	var out []*record.Verified
 	run := func(c *commit) error {
