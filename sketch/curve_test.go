@@ -99,21 +99,36 @@ func curveOf(t *testing.T, n int) {
 func threshold(r *rand.Rand, n int) (x decoded) {
 	most := 3*n + 100
 	s := New(most)
+	var ours, theirs []Symbol
 	for i := range n {
-		s.apply(random(r), []Cell{one, minusOne}[i%2])
+		if y := random(r); i%2 == 0 {
+			ours = append(ours, y)
+		} else {
+			theirs = append(theirs, y)
+		}
 	}
-	d := NewDecoder(slices.Clone(s.cells[:CellsFor(n)]))
-	if x.failed = !d.Decode(); x.failed {
-		d.Tail(s.tail)
-		x.both = !d.Decode()
-	}
-	step := max(1, n/100)
+	s.AddAll(ours)
+	s.RemoveAll(theirs)
+	step, planned := max(1, n/100), CellsFor(n)
 	x.cells = n
-	d = NewDecoder(slices.Clone(s.cells[:n]))
+	d := NewDecoder(slices.Clone(s.cells[:n]))
 	for !d.Decode() && x.cells < most {
 		to := min(most, x.cells+step)
-		d.Extend(slices.Clone(s.cells[x.cells:to]))
+		if x.cells < planned && to > planned { // and then on in steps of n again
+			d.Extend(slices.Clone(s.cells[x.cells:planned]))
+			x.failed = !d.Decode()
+			d.Extend(slices.Clone(s.cells[planned:to]))
+		} else {
+			d.Extend(slices.Clone(s.cells[x.cells:to]))
+		}
 		x.cells = to
+	}
+	if x.failed = x.failed || x.cells > planned+step; x.failed {
+		d = NewDecoder(slices.Clone(s.cells[:planned]))
+		if x.failed = !d.Decode(); x.failed {
+			d.Tail(s.tail)
+			x.both = !d.Decode()
+		}
 	}
 	return x
 }
