@@ -26,10 +26,10 @@ type edit struct{ _ byte }
 // node is a subtree with at least one ID; the empty one is nil. It is a
 // leaf iff count <= LeafIDs, whatever its owner is doing.
 type node struct {
-	edit  *edit
-	count int
+	count int      // first, with what follows: what a way down reads is in one line of memory
 	kids  [2]*node // of an inner node
 	ids   []ID     // of a leaf, ascending
+	edit  *edit
 	state atomic.Uint32
 	hash  Digest // valid in state hashKnown
 }

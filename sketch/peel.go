@@ -108,7 +108,7 @@ func (p *peeler) pass(d *Decoder, r *row) {
 	touched := p.touched
 	at := len(touched)
 	if cap(touched)-at < r.n {
-		touched = append(touched, make([]uint32, 1024)...)
+		touched = append(touched, make([]uint32, 4*abreast)...)
 	}
 	touched = touched[:at+r.n]
 	for k := 0; k < r.n; {
