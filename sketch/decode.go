@@ -219,6 +219,10 @@ func (d *Decoder) Sure() bool {
 	return true
 }
 
+// itemCells is the number of cells that so many items fill that decoding
+// stops for want of cells, each. Two that share all cells fill more.
+const itemCells = 8
+
 // Left estimates how many items are still to be found. It says 0 only if all
 // cells are empty. The cells count as they came: where decoding has stopped,
 // what is left lies together.
@@ -227,5 +231,7 @@ func (d *Decoder) Left() int {
 		return 0
 	}
 	ours, theirs := d.Found()
-	return max(1, itemsFor(len(d.cells), d.blank)-len(ours)-len(theirs))
+	left := itemsFor(len(d.cells), d.blank) - len(ours) - len(theirs)
+	// What is left fills cells: few items cannot fill many.
+	return max(1, left, (len(d.cells)-zeros(d.cells))/itemCells)
 }

@@ -143,6 +143,11 @@ func (p *peeler) arrive(d *Decoder, r *row, k int) {
 			through = d.steps[len(d.steps)-1] == o
 		}
 		if through {
+			if d.tail != nil {
+				for _, t := range tailOf(r.seed[k]) {
+					d.tail[t] = d.tail[t] ^ r.word[k] + r.count[k]
+				}
+			}
 			d.walks = append(d.walks, found{i, r.state[k], r.word[k] - r.count[k]})
 			return
 		}

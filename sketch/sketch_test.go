@@ -370,6 +370,31 @@ func TestThinCellsFindWhatOnlyWeHave(t *testing.T) {
 	}
 }
 
+// TestTheTailKeepsStep gives the tail to decoders that stopped for want of
+// cells, and then the cells: what is taken out of these is out of the tail.
+func TestTheTailKeepsStep(t *testing.T) {
+	r := rand.New(rand.NewPCG(17, 17))
+	for _, n := range []int{40, 300, 2000} {
+		for range 20 {
+			s, ours, theirs := difference(r, n, 3*n)
+			d := NewDecoder(slices.Clone(s.cells[:n]))
+			if d.Decode() {
+				t.Fatalf("%d items out of as many cells", n)
+			}
+			d.Tail(s.tail)
+			d.Decode()
+			d.Extend(slices.Clone(s.cells[n:]))
+			if !d.Decode() {
+				t.Fatalf("%d items, thrice as many cells and the tail do not decode", n)
+			}
+			same(t, d, ours, theirs)
+			if [TailCells]Cell(d.tail) != [TailCells]Cell{} {
+				t.Fatal("all is out, but not out of the tail")
+			}
+		}
+	}
+}
+
 // TestTheTailEndsThinCellsToo takes subsets from their supersets with thin
 // cells that may be too few by chance: what few items are left then share all
 // cells, and the tail tells them apart.

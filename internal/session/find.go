@@ -183,7 +183,7 @@ func (s *Session) decode() error {
 	n := len(ours) + len(theirs) + left
 	spare := n / 20
 	if n < 3000 { // the fewer, the worse they are known
-		spare = n / 8
+		spare = n / 6
 	}
 	to := sketch.CellsFor(n + spare + 4)
 	tail := !h.tailAsked && (left <= sketch.TailCells || n < 5000)
