@@ -60,6 +60,7 @@ const (
 // ended notes how a session with a peer went.
 func (s *Space) ended(p *peer, report Report, charge bool, err error) {
 	r := s.replica
+	p.traffic.session(report, err)
 	version, same := s.versionOf(report)
 	p.mu.Lock()
 	event := Event{Kind: Synced, Device: p.device, Space: s, Report: report, Err: named(err)}

@@ -108,6 +108,9 @@ func (r *Replica) perform(out engine.Output) engine.Input {
 	case engine.Send:
 		r.peer(record.Key(out.Peer)).send(out.Frame)
 	case engine.Judge:
+		if out.Bytes != nil {
+			r.peer(record.Key(out.From)).traffic.judged.Add(1)
+		}
 		select {
 		case r.loop.judges <- out:
 		default:

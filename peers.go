@@ -15,6 +15,7 @@ import (
 type peer struct {
 	device  record.Key
 	arrived chan struct{} // cap 1: the peer has opened a stream for its frames
+	traffic traffic
 
 	mu       sync.Mutex // guards all below
 	agreed   map[record.SpaceID]agreement

@@ -199,3 +199,28 @@ func (p *peer) chargedWith() string {
 	defer p.mu.Unlock()
 	return p.charge
 }
+
+// TestTrafficWithAPeerIsCounted: what went, and what came, on both sides.
+func TestTrafficWithAPeerIsCounted(t *testing.T) {
+	w := newWorld(t)
+	all := w.mesh(2)
+	w.eventually(func() bool { return meshed(all) })
+	const writes = 20
+	for i := range writes {
+		w.put(all[0], fmt.Sprintf("/n/%d", i), "text")
+	}
+	with := func(s, other *Space) Traffic {
+		st, err := s.Status(w.ctx)
+		if err != nil || len(st.Peers) != 1 || st.Peers[0].Device != other.replica.Device() {
+			t.Fatalf("%+v, %v", st.Peers, err)
+		}
+		return st.Peers[0].Traffic
+	}
+	w.eventually(func() bool {
+		sent, got := with(all[0], all[1]), with(all[1], all[0])
+		return w.root(all[0]) == w.root(all[1]) && sent.RumorsOut >= writes && got.RumorsIn == sent.RumorsOut && got.Sessions > 0
+	})
+	if got := with(all[1], all[0]); got.Duplicates > got.RumorsIn/2 || got.BytesIn < writes*150 || got.BytesOut == 0 {
+		t.Errorf("%+v", got)
+	}
+}

@@ -163,6 +163,7 @@ func (s *Space) peerStatus(view *store.Snapshot, device record.Key, role record.
 		AgreedAt:  k.last.At,
 		AgreedOn:  k.last.Root,
 		Last:      k.last.Report,
+		Traffic:   s.replica.peer(device).traffic.total(),
 	}
 	if k.failed.err != nil {
 		out.LastError, out.FailedAt = k.failed.err.Error(), k.failed.at

@@ -46,6 +46,7 @@ type PeerStatus struct {
 	Last             Report // the last session that ended well
 	LastError        string
 	FailedAt         time.Time
+	Traffic          Traffic
 	// Attested is the newest thing the device has signed about what it held,
 	// also while it is off; nil if none is known.
 	Attested *Attested

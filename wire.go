@@ -45,6 +45,7 @@ func (p *peer) send(frame []byte) {
 	select {
 	case w.queue <- frame:
 	default:
+		p.traffic.dropped.Add(1)
 	}
 }
 
@@ -224,6 +225,7 @@ func (r *Replica) runWire(p *peer) error {
 					stream.Reset()
 					return
 				}
+				p.traffic.frame(&p.traffic.bytesOut, &p.traffic.rumorsOut, frame)
 			case <-quit:
 				return
 			}
@@ -234,6 +236,7 @@ func (r *Replica) runWire(p *peer) error {
 		if frame, err = stream.ReadFrame(); err != nil {
 			break
 		}
+		p.traffic.frame(&p.traffic.bytesIn, &p.traffic.rumorsIn, frame)
 		r.tell(engine.Frame{Peer: engine.Peer(p.device), Bytes: frame})
 	}
 	p.mu.Lock()

@@ -63,8 +63,21 @@ type peerJSON struct {
 	LastError string  `json:"last_error,omitempty"`
 	FailedAt  string  `json:"failed_at,omitempty"`
 
+	Traffic *trafficJSON `json:"traffic,omitempty"` // since this replica was opened; absent: there was none
+
 	Attested *attestedJSON `json:"attested"` // the newest that it signed about what it held; null: nothing is known
 	Caught   *string       `json:"caught"`   // what it signed falsely; "prove --against" has the evidence
+}
+
+// trafficJSON is what went to and fro, in all spaces.
+type trafficJSON struct {
+	BytesIn    uint64 `json:"bytes_in"`
+	BytesOut   uint64 `json:"bytes_out"`
+	Sessions   uint64 `json:"sessions"`   // that ended well
+	RumorsIn   uint64 `json:"rumors_in"`  // fresh records that came, not in a session
+	RumorsOut  uint64 `json:"rumors_out"` // and went
+	Duplicates uint64 `json:"duplicates"` // of those that came: were here already
+	Dropped    uint64 `json:"dropped"`    // frames that found the peer's queue full
 }
 
 // attestedJSON is a device's signed word, from itself or passed on.
@@ -203,6 +216,12 @@ func (st standing) json() statusJSON {
 		if at := p.Attested; at != nil {
 			view.Attested = &attestedJSON{stamp(at.When()), anabranch.Root(at.Root()).String(), at.Count, at.Equals, at.Equalled}
 		}
+		if p.Traffic.Any() {
+			view.Traffic = &trafficJSON{
+				BytesIn: p.Traffic.BytesIn, BytesOut: p.Traffic.BytesOut, Sessions: p.Traffic.Sessions, RumorsIn: p.Traffic.RumorsIn,
+				RumorsOut: p.Traffic.RumorsOut, Duplicates: p.Traffic.Duplicates, Dropped: p.Traffic.Dropped,
+			}
+		}
 		if p.Caught != nil {
 			view.Caught = orNull(p.Caught.Reason.String())
 		}
@@ -264,6 +283,11 @@ func (st standing) lines() []string {
 				held = "the root that is held here now"
 			}
 			add("", "it signed that it held %s %s", held, ago(at.When(), st.now))
+		}
+		if t := p.Traffic; t.Any() {
+			add("", "%s came and %s went: %s; %s here, %d of them needless, and %d there",
+				bytesText(int64(t.BytesIn)), bytesText(int64(t.BytesOut)), count(t.Sessions, "session", "sessions"),
+				count(t.RumorsIn, "rumor", "rumors"), t.Duplicates, t.RumorsOut)
 		}
 		if p.Caught != nil {
 			add("", "CAUGHT: %s; \"anabranch prove --against %s --out FILE\" writes the evidence", p.Caught.Reason, short(p.Device))

@@ -28,7 +28,8 @@ func TestStatusShowsWhatIsOdd(t *testing.T) {
 			Peers: []anabranch.PeerStatus{
 				{Device: record.Key{1}, Label: "bo\u202eat", Role: record.Admin, State: anabranch.InSync, AgreedAt: now.Add(-14 * time.Second)},
 				{Device: record.Key{2}, Petname: "phone", Role: record.Writer, State: anabranch.Offline, Reason: "no answer at 10.0.0.1:4471", AgreedAt: now.Add(-3 * time.Hour), AgreedOn: anabranch.Root{9}},
-				{Device: record.Key{3}, Role: record.Reader, State: anabranch.Blocked, Reason: "it sent \x1b[31m"},
+				{Device: record.Key{3}, Role: record.Reader, State: anabranch.Blocked, Reason: "it sent \x1b[31m",
+					Traffic: anabranch.Traffic{BytesIn: 2500, BytesOut: 40, Sessions: 1, RumorsIn: 7, RumorsOut: 9, Duplicates: 2}},
 				{Device: record.Key{4}, Role: record.Reader, State: anabranch.Unknown},
 			},
 		},
@@ -47,6 +48,7 @@ func TestStatusShowsWhatIsOdd(t *testing.T) {
   peer     010000000000 "bo\u202eat", admin: in sync; held the same root 14 s ago
   peer     020000000000 phone, writer: offline (no answer at 10.0.0.1:4471); held the same root 3 h ago, 090000000000, and something has changed here since
   peer     030000000000, reader: blocked (it sent \x1b[31m); no comparison with it is known
+           2500 bytes came and 40 bytes went: 1 session; 7 rumors here, 2 of them needless, and 9 there
   peer     040000000000, reader: not compared yet; no comparison with it is known
   Something is wrong with 030000000000: see above.
 `

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"anabranch/gossip"
 	"anabranch/record"
 )
 
@@ -91,6 +92,11 @@ func decode(b []byte) (frame, error) {
 		return frame{}, fmt.Errorf("%w: type %d", errFrame, f.kind)
 	}
 	return f, nil
+}
+
+// IsRumor reports whether a frame of the stream is a rumor, whole.
+func IsRumor(b []byte) bool {
+	return len(b) > 2 && b[0] == frameRumors && gossip.FrameType(b[2]) == gossip.RumorFrame
 }
 
 func (f frame) encode() []byte {
