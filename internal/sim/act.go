@@ -235,7 +235,7 @@ func (r *replica) restore() {
 	r.w.sometimes("a restored backup")
 	r.w.say("%d is restored", r.i)
 	r.disk, r.old, r.diary = r.old, nil, nil
-	r.know = r.saved.copy()
+	r.know, r.dead = r.saved.copy(), deadText{}
 	r.start()
 }
 
@@ -247,6 +247,7 @@ func (r *replica) clone(o *replica) {
 	r.w.sometimes("a cloned home")
 	r.w.say("%d begins as a clone of %d", r.i, o.i)
 	r.disk, r.know, r.here = o.disk.Copy(), o.know.copy(), true
+	r.dead = deadText{}
 	r.start()
 }
 

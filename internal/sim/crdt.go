@@ -3,7 +3,6 @@ package sim
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 
@@ -184,6 +183,9 @@ func (e *editing) text(parts []*record.Verified) ([]byte, error) {
 	if doc.Waits(e.w.Lane) {
 		return nil, nil
 	}
+	if doc.Parked() == 0 {
+		e.r.noteDead(doc, parts, e.seen)
+	}
 	n := doc.Len()
 	if n > 0 && e.rng.IntN(3) == 0 {
 		at := e.rng.IntN(n)
@@ -214,93 +216,4 @@ func (e *editing) text(parts []*record.Verified) ([]byte, error) {
 		return nil, fmt.Errorf("%d deltas of one edit", len(deltas))
 	}
 	return deltas[0], nil
-}
-
-// fold replaces what the replica wrote at a path by one record that says the
-// same, and then sweeps it.
-func (r *replica) fold(seed uint64) {
-	if !r.up || r.frozen > r.w.now || !r.honest() {
-		return
-	}
-	path := ""
-	author := record.Public(r.key)
-	for i := range uint64(len(documents) - 1) { // of those with something to fold
-		p := documents[(seed+i)%uint64(len(documents)-1)]
-		parts, err := r.parts(p)
-		if err != nil {
-			return
-		}
-		n := 0
-		for _, v := range parts {
-			if v.Author == author {
-				n++
-			}
-		}
-		if n > 1 && path == "" {
-			path = p
-		}
-	}
-	if path == "" {
-		return
-	}
-	var old []record.ID
-	r.own(func() (rs []*record.Verified, err error) {
-		rs, old, err = r.folded(path)
-		return rs, err
-	}, func(rs []*record.Verified) {
-		if len(rs) == 0 {
-			return
-		}
-		r.w.sometimes("a fold")
-		r.own(func() ([]*record.Verified, error) {
-			err := r.rows.Remove(context.Background(), r.key, r.wall(), old...)
-			if errors.Is(err, store.ErrNotFound) {
-				err = nil // a clone of this home was faster
-			}
-			return nil, err
-		}, func([]*record.Verified) { r.w.sometimes("a fold's sweep") })
-	})
-}
-
-func (r *replica) folded(path string) ([]*record.Verified, []record.ID, error) {
-	parts, err := r.parts(path)
-	if err != nil {
-		return nil, nil, err
-	}
-	author := record.Public(r.key)
-	b := &r.w.check.book
-	var mine, theirs []*record.Verified
-	var old []record.ID
-	whose := map[uint64]record.Key{}
-	others := map[record.Key][]*record.Verified{}
-	for _, v := range parts {
-		whose[laneIn(v.Author, v.Lane)] = v.Author
-		if v.Author == author {
-			mine, old = append(mine, v), append(old, v.ID)
-			continue
-		}
-		theirs = append(theirs, v)
-		others[v.Author] = append(others[v.Author], v)
-	}
-	if len(mine) < 2 {
-		return nil, nil, nil
-	}
-	var said []crdt.Said
-	for a, vs := range others {
-		said = append(said, crdt.Said{State: b.join(vs), Owns: func(lane uint64) bool { return whose[lane] == a }})
-	}
-	fold := crdt.Fold(b.states(mine), said...)
-	drafts := []store.Draft{{Kind: record.Delta, Path: path, Payload: fold.AppendTo(nil)}}
-	rs, err := r.rows.Write(context.Background(), r.key, r.wall(), drafts...)
-	if err != nil {
-		return nil, nil, err
-	}
-	says := b.seen(mine)
-	if path != "/docs/count" { // it adopts what others removed; resets stay their writer's
-		gone := b.seen(theirs).gone
-		gone.keep(says.has)
-		says.gone.join(gone)
-	}
-	b.pages[rs[0].ID] = says
-	return rs, old, nil
 }

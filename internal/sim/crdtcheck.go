@@ -160,8 +160,10 @@ func (b *book) join(parts []*record.Verified) *crdt.State { return crdt.JoinAll(
 // type_ joins deltas into a text.
 func (b *book) type_(doc *text.Doc, parts []*record.Verified) error {
 	for _, v := range parts {
-		if _, err := doc.Apply(laneIn(v.Author, v.Lane), v.Payload); err != nil {
-			return err
+		for lane, body := range saidBy(v) {
+			if _, err := doc.Apply(laneIn(v.Author, lane), body); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

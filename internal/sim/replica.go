@@ -29,6 +29,8 @@ type replica struct {
 	role   Role
 	evil   *evil // nil: honest
 
+	dead deadText // when it last folded the text
+
 	disk  *store.Disk
 	store *store.Store
 	rows  *store.Space

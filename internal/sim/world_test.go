@@ -154,7 +154,7 @@ var rare = []string{
 	"a write on a full disk", "a write that is not authorised",
 	"a connection that fell silent", "superfluous versions swept", "an entry removed", "a deleted document",
 	"a change of /docs/set", "a change of /docs/map", "a change of /docs/count", "a change of /docs/flag", "a change of /docs/log",
-	"a change of /docs/text", "a fold", "a fold's sweep",
+	"a change of /docs/text", "a fold", "a fold's sweep", "a fold of a text", "a fold of a text that drops what is dead",
 	"a sealed set that is the model's", "a forged rumor", "a forged record in a session", "a frame cut short", "a frame replayed",
 	"a frame that arrived twice", "a frame that arrived out of order",
 	"a rumor withheld", "a session that withholds", "a lie about a root", "a flood",
