@@ -40,7 +40,7 @@ the records comes first and is in no figure. Ten million take some minutes and
 
   anabranch bench --records 10000000 --keep big --only sign
   anabranch bench --records 10000000 --keep big --only ingest,compact
-  anabranch bench --records 10000000 --keep big --only open,read,sessions,puts
+  anabranch bench --records 10000000 --keep big --only open,read,sessions,puts,more
 
 The steps are ` + strings.Join(anabranch.BenchSteps, ", ") + `.`,
 		Args: takes(0, 0),

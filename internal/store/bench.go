@@ -39,13 +39,13 @@ type BenchOptions struct {
 	Authors  int           // default 20
 	PutTime  time.Duration // for each number of callers; default 2 s
 	Cache    int64         // Options.CacheBytes
-	Removals int           // entries removed by sweeps at the end; default a tenth of Records, at most 100 000
+	Removals int           // entries removed by sweeps; default a tenth of Records, at most 100 000
 	Only     []string      // of BenchSteps; empty: all
 	Log      func(string)  // told what happens; may be nil
 }
 
 // BenchSteps are the parts of Bench, in their order.
-var BenchSteps = []string{"sign", "ingest", "compact", "open", "read", "sessions", "puts", "remove"}
+var BenchSteps = []string{"sign", "ingest", "compact", "open", "read", "sessions", "puts", "remove", "more"}
 
 // benchPayload makes a record of 200 bytes: 125 of header and signature, a
 // path of 17.
@@ -53,7 +53,8 @@ const benchPayload = 58
 
 // Bench measures a store of its own: ingest of records that arrive, opening,
 // fingerprint, root, proof, puts by 1, 16 and 256 callers, removal by sweeps,
-// bytes on disk and in memory for each record. Figures are told as they come.
+// ingest on top of all that, bytes on disk and in memory for each record.
+// Figures are told as they come.
 //
 // Signing the records comes first, is not part of any figure, and leaves a
 // file of signatures: the rest of each record follows from its number.
@@ -95,6 +96,7 @@ func Bench(ctx context.Context, o BenchOptions, each func(Figure)) error {
 		{"20 sessions beside 10 000 records a second", b.sessions},
 		{"puts", b.puts},
 		{"removal", b.remove},
+		{"signing more records and ingesting them", b.more},
 	} {
 		if len(o.Only) > 0 && !slices.Contains(o.Only, BenchSteps[i]) {
 			continue
@@ -321,6 +323,9 @@ func (b *bench) repeat(name string, times int, step func(i int) error) error {
 	return nil
 }
 
+// benchWarm is how many fingerprints come before those that are timed.
+const benchWarm = 5000
+
 func (b *bench) read(ctx context.Context) error {
 	v, err := b.space.Snapshot()
 	if err != nil {
@@ -333,6 +338,11 @@ func (b *bench) read(ctx context.Context) error {
 		return err
 	}
 	index, trie := v.Index(), v.Trie()
+	for range benchWarm {
+		if _, err := index.Fingerprint(0, rng.IntN(n)); err != nil {
+			return err
+		}
+	}
 	if err := b.repeat("fingerprint of a random range", 1000, func(int) error {
 		x, y := rng.IntN(n), rng.IntN(n)
 		_, err := index.Fingerprint(min(x, y), max(x, y))
@@ -634,6 +644,49 @@ func (b *bench) remove(ctx context.Context) error {
 		return err
 	}
 	b.figure(fmt.Sprintf("removal of %d by sweeps", len(ids)), float64(time.Since(start).Microseconds())/float64(len(ids)), "µs/record")
+	return nil
+}
+
+// more ingests a tenth as many records again, a million at most, on top of all
+// that is there. Signing them is not timed.
+func (b *bench) more(ctx context.Context) error {
+	n, lane := min(b.Records/10, 1_000_000), rand.Uint64()|1
+	raw := make([][]byte, n)
+	failures := make([]error, runtime.GOMAXPROCS(0))
+	var workers sync.WaitGroup
+	for w := range failures {
+		workers.Go(func() {
+			for i := w; i < n; i += len(failures) {
+				r := b.record(b.Records + i)
+				r.Lane, r.Seq, r.Path = lane, uint32(i/b.Authors)+1, fmt.Sprintf("/m/%016x/%09d", lane, i)
+				v, err := record.Sign(b.space.id, b.keys[1+(b.Records+i)%b.Authors], r)
+				if err != nil {
+					failures[w] = err
+					return
+				}
+				raw[i] = v.Bytes
+			}
+		})
+	}
+	workers.Wait()
+	if err := errors.Join(failures...); err != nil {
+		return err
+	}
+	start := time.Now()
+	got, err := b.space.Load(ctx, func(yield func([]byte, error) bool) {
+		for _, r := range raw {
+			if !yield(r, nil) {
+				return
+			}
+		}
+	}, nil, nil)
+	if err != nil {
+		return err
+	}
+	if got.Added != n {
+		return fmt.Errorf("%+v instead of %d added", got, n)
+	}
+	b.figure(fmt.Sprintf("ingest of %d more", n), float64(n)/time.Since(start).Seconds(), "records/s")
 	return nil
 }
 

@@ -20,6 +20,7 @@ type blockIndex struct {
 	mu   sync.Mutex // guards last and have
 	last spot       // the block read last
 	have []reconcile.Item
+	tail uint64 // content of the block of which the end was read last
 }
 
 func newBlockIndex(rows scanner, space uint32, b *blocks) *blockIndex {
@@ -39,7 +40,7 @@ const beyond = 4
 // All of them must have the sum that is known; the row after them is not
 // looked for, as of an old snapshot any number of younger ones may come first.
 func readBlock(rows scanner, space uint32, p *spot, about int, enough func(n int, x *reconcile.Item) bool) ([]reconcile.Item, error) {
-	s := span{timeKey(tableTime, space, p.lo.Time, p.lo.ID), nil}
+	s := span{lo: timeKey(tableTime, space, p.lo.Time, p.lo.ID)}
 	if s.hi = successor(tableKey(tableTime, space, 0)); !p.open {
 		s.hi = timeKey(tableTime, space, p.hi.Time, p.hi.ID)
 	}
@@ -108,9 +109,9 @@ func (x *blockIndex) some(p *spot, keep bool, about int, enough func(n int, x *r
 // reading them again may cost any number of rows.
 func (x *blockIndex) answer(p *spot, about int, enough func(n int, x *reconcile.Item) bool) (items []reconcile.Item, err error) {
 	last, have := x.remembered()
-	again := len(have) > 0 && last.content == p.content
+	again := len(have) > 0 && last.content == p.content || x.endRead(p)
 	switch {
-	case again && len(have) == p.count:
+	case last.content == p.content && len(have) == p.count:
 		return have, nil
 	case x.n <= x.blocks.warm.most:
 		items, err = x.items(p, true)
@@ -123,6 +124,52 @@ func (x *blockIndex) answer(p *spot, about int, enough func(n int, x *reconcile.
 		x.remember(*p, items)
 	}
 	return items, err
+}
+
+// backwards says that a question about position i is best answered from the
+// end of its block: it is nearer, nobody has asked about the block a moment
+// ago, and the space does not fit into memory. Of the last block of all the
+// end may lie behind any number of rows that came since.
+func (x *blockIndex) backwards(p *spot, i int) bool {
+	if p.open || x.n <= x.blocks.warm.most || 2*(i-p.at) <= p.count || x.endRead(p) {
+		return false
+	}
+	last, have := x.remembered()
+	return (len(have) == 0 || last.content != p.content) && x.blocks.warm.read(p.content) == nil
+}
+
+func (x *blockIndex) endRead(p *spot) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.tail == p.content
+}
+
+// lastOf reads the last n items of a block that has an end, ascending.
+func (x *blockIndex) lastOf(p *spot, n int) ([]reconcile.Item, error) {
+	s := span{lo: timeKey(tableTime, x.space, p.lo.Time, p.lo.ID), hi: timeKey(tableTime, x.space, p.hi.Time, p.hi.ID), down: true}
+	items := make([]reconcile.Item, n)
+	left := n
+	err := x.rows.scan([]span{s}, func(_ int, key, value []byte) error {
+		if len(key) != 45 || len(value) != 8 {
+			return damagedRow(key, "layout")
+		}
+		left--
+		items[left] = reconcile.Item{Time: beU64(key[5:]), ID: reconcile.ID(key[13:])}
+		if left == 0 {
+			return errEnough
+		}
+		return nil
+	})
+	switch {
+	case err != nil && !errors.Is(err, errEnough):
+		return nil, err
+	case left > 0:
+		return nil, damagedRow(s.lo, "%d rows from here on, %d are counted", n-left, p.count)
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.tail = p.content
+	return items, nil
 }
 
 // remember keeps the block that was read last, or the beginning of it.
@@ -155,6 +202,13 @@ func (x *blockIndex) Len() int { return x.n }
 
 // At is the item at position i.
 func (x *blockIndex) At(i int) (reconcile.Item, error) {
+	if p := x.blocks.position(i); x.backwards(&p, i) {
+		items, err := x.lastOf(&p, p.at+p.count-i)
+		if err != nil {
+			return reconcile.Item{}, err
+		}
+		return items[0], nil
+	}
 	p, items, err := x.upTo(i)
 	if err != nil {
 		return reconcile.Item{}, err
@@ -212,6 +266,17 @@ func (x *blockIndex) SumTo(i int) (sum reconcile.Sum, err error) {
 	case n == p.count:
 		p.before.AddSum(p.sum)
 		return p.before, nil
+	case x.backwards(&p, i):
+		items, err := x.lastOf(&p, p.count-n)
+		if err != nil {
+			return sum, err
+		}
+		sum = p.before
+		sum.AddSum(p.sum)
+		for j := range items {
+			sum.Sub(&items[j].ID)
+		}
+		return sum, nil
 	}
 	p, items, err := x.upTo(i)
 	if err != nil {

@@ -293,7 +293,7 @@ func (sp *Space) readPieces(r engine, h checkpointHead) (map[byte][]byte, error)
 	out := make(map[byte][]byte)
 	for _, p := range h.parts {
 		lo := append(tableKey(tableCheckpoint, sp.number, 2), h.slot, p.kind)
-		err := r.scan([]span{{lo, successor(lo)}}, func(_ int, key, value []byte) error {
+		err := r.scan([]span{{lo: lo, hi: successor(lo)}}, func(_ int, key, value []byte) error {
 			if uint64(len(out[p.kind]))+uint64(len(value)) > p.bytes {
 				return errors.New("more bytes than it says")
 			}
@@ -370,7 +370,7 @@ func (sp *Space) rebuild(r scanner) error {
 		items = items[:0]
 	}
 	lo := tableKey(tableTime, sp.number, 0)
-	err := r.scan([]span{{lo, successor(lo)}}, func(_ int, key, value []byte) error {
+	err := r.scan([]span{{lo: lo, hi: successor(lo)}}, func(_ int, key, value []byte) error {
 		if len(key) != 45 || len(value) != 8 {
 			return damagedRow(key, "layout")
 		}

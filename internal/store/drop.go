@@ -12,8 +12,12 @@ import (
 // ErrDropped says that the space was dropped meanwhile.
 var ErrDropped = errors.New("store: the space was dropped")
 
-// span is the rows from lo on, below hi.
-type span struct{ lo, hi []byte }
+// span is the rows from lo on, below hi. A scan walks it upwards, or downwards
+// from the last.
+type span struct {
+	lo, hi []byte
+	down   bool
+}
 
 // shared are the tables whose keys do not begin with the number of a space.
 var shared = []byte{tableFact, tableMeta, tableSpace, tableAuthor, tableBlob, tableBlobValue}
@@ -71,7 +75,7 @@ func rowsOf(number uint32) (rows []span) {
 	for table := range tableNames {
 		if !slices.Contains(shared, table) {
 			lo := tableKey(table, number, 0)
-			rows = append(rows, span{lo, successor(lo)})
+			rows = append(rows, span{lo: lo, hi: successor(lo)})
 		}
 	}
 	slices.SortFunc(rows, func(a, b span) int { return slices.Compare(a.lo, b.lo) })

@@ -33,7 +33,7 @@ func (v *Snapshot) Members(ids []record.ID) ([]*record.Verified, error) {
 	spans := make([]span, len(list))
 	for i := range list {
 		key := idKey(tableID, v.space.number, list[i].id)
-		spans[i] = span{key, append(key[:len(key):len(key)], 0)}
+		spans[i] = span{lo: key, hi: append(key[:len(key):len(key)], 0)}
 	}
 	err := v.scan(spans, func(i int, key, value []byte) (err error) {
 		list[i].n, err = number(key, value)
@@ -70,7 +70,7 @@ func (v *Snapshot) MembersAt(begin, end int) ([]*record.Verified, error) {
 	list := make([]arrivedAt, 0, end-begin)
 	p := x.blocks.position(begin)
 	at, lo := p.at, timeKey(tableTime, v.space.number, p.lo.Time, p.lo.ID)
-	err := v.scan([]span{{lo, successor(tableKey(tableTime, v.space.number, 0))}}, func(_ int, key, value []byte) error {
+	err := v.scan([]span{{lo: lo, hi: successor(tableKey(tableTime, v.space.number, 0))}}, func(_ int, key, value []byte) error {
 		if at == end {
 			return errEnough
 		}
@@ -102,7 +102,7 @@ func (v *Snapshot) arrivals(list []arrivedAt, out []*record.Verified) error {
 		if i > 0 && (w.n == list[i-1].n || w.n == list[i-1].n+1) {
 			spans[len(spans)-1].hi = hi
 		} else {
-			spans = append(spans, span{numberKey(tableArrival, v.space.number, w.n), hi})
+			spans = append(spans, span{lo: numberKey(tableArrival, v.space.number, w.n), hi: hi})
 		}
 	}
 	i := 0

@@ -65,7 +65,20 @@ func (v memoryView) chunk(lo, hi []byte, max int) (rows []row, next []byte, err 
 
 func (v memoryView) scan(spans []span, fn func(i int, key, value []byte) error) (err error) {
 	for i, s := range spans {
-		high := string(s.hi)
+		low, high := string(s.lo), string(s.hi)
+		if s.down {
+			v.tree.Descend(pair{key: high}, func(p pair) bool {
+				if p.key >= low && p.key < high {
+					err = fn(i, []byte(p.key), p.value)
+				}
+				return err == nil && p.key >= low
+			})
+			if err != nil && !errors.Is(err, errNext) {
+				return err
+			}
+			err = nil
+			continue
+		}
 		v.tree.Ascend(pair{key: string(s.lo)}, func(p pair) bool {
 			if p.key < high {
 				err = fn(i, []byte(p.key), p.value)

@@ -332,6 +332,23 @@ func pebbleScan(r pebble.Reader, spans []span, fn func(i int, key, value []byte)
 		}
 	}()
 	for i, s := range spans {
+		if s.down {
+			for ok := it.SeekLT(s.hi); ok && bytes.Compare(it.Key(), s.lo) >= 0; ok = it.Prev() {
+				v, err := it.ValueAndErr()
+				if err != nil {
+					return readError(err)
+				}
+				if err := fn(i, it.Key(), v); errors.Is(err, errNext) {
+					break
+				} else if err != nil {
+					return err
+				}
+			}
+			if err := it.Error(); err != nil {
+				return readError(err)
+			}
+			continue
+		}
 		for ok := it.SeekGE(s.lo); ok && (i == len(spans)-1 || bytes.Compare(it.Key(), s.hi) < 0); ok = it.Next() {
 			v, err := it.ValueAndErr()
 			if err != nil {

@@ -112,7 +112,7 @@ func (t *txn) prefetchBlank(prefixes [][]byte) error {
 		t.blank = make(map[string]bool, len(prefixes))
 	}
 	for i, p := range prefixes {
-		spans[i] = span{p, successor(p)}
+		spans[i] = span{lo: p, hi: successor(p)}
 		t.blank[string(p)] = true
 	}
 	return rows.scan(spans, func(i int, _, _ []byte) error {

@@ -143,7 +143,17 @@ func (v *sharedView) scan(spans []span, fn func(i int, key, value []byte) error)
 		return v.view.scan(spans, fn)
 	}
 	for i, p := range spans {
-		err := each(v, p.lo, p.hi, func(x row) error { return fn(i, x.key, x.value) })
+		rows, err := []row(nil), error(nil)
+		err = each(v, p.lo, p.hi, func(x row) error {
+			if p.down {
+				rows = append(rows, x)
+				return nil
+			}
+			return fn(i, x.key, x.value)
+		})
+		for k := len(rows) - 1; k >= 0 && err == nil; k-- {
+			err = fn(i, rows[k].key, rows[k].value)
+		}
 		if err != nil && !errors.Is(err, errNext) {
 			return err
 		}
