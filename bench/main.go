@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"anabranch/reconcile"
@@ -22,13 +23,14 @@ import (
 
 func main() {
 	n := flag.Int("n", 1_000_000, "items")
+	only := flag.String("only", "", "run only implementations whose names begin with one of these, separated by commas; the first column is run in any case")
 	reps := flag.Int("reps", 7, "runs of each work; slow ones get fewer")
 	others := flag.Bool("peers", true, "run the other implementations too")
 	slow := flag.Bool("slow", false, "run also what takes a peer more than a minute")
 	out := flag.String("out", "", "folder for the table and the chart; none: print the table")
 	note := flag.String("note", "", "a remark for the report, on the machine say")
 	flag.Parse()
-	if err := run(*n, *reps, *others, *slow, *out, *note); err != nil {
+	if err := run(*n, *reps, *others, *slow, *only, *out, *note); err != nil {
 		fmt.Fprintln(os.Stderr, "bench: error:", err)
 		os.Exit(1)
 	}
@@ -44,7 +46,7 @@ type column struct {
 	memory float64 // bytes per item
 }
 
-func run(n, reps int, others, slow bool, out, note string) error {
+func run(n, reps int, others, slow bool, only, out, note string) error {
 	u := newUniverse(n)
 	var deal deal
 	engines := []engine{
@@ -57,6 +59,11 @@ func run(n, reps int, others, slow bool, out, note string) error {
 	}
 	if others {
 		engines = append(engines, peers...)
+	}
+	if only != "" {
+		engines = slices.DeleteFunc(engines, func(e engine) bool {
+			return e.name != engines[0].name && !slices.ContainsFunc(strings.Split(only, ","), func(p string) bool { return strings.HasPrefix(e.name, p) })
+		})
 	}
 	columns := make([]column, len(engines))
 	for k, e := range engines {

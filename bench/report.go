@@ -57,6 +57,7 @@ func report(n int, columns []column, o ops, note string) string {
 	p("\n\n*sealed* is a Vector, *live* a Tree, which is also what a store keeps; both split\nlike the reference where nothing else is said. go-nostr keeps strings of the\ncaller, 80 bytes per item more. A dash: not run.\n\n")
 	p("In a Tree of as many items one insert takes %s µs, one delete %s µs, and one\ninsert at the end, from empty on, %s µs.\n\n",
 		number(us(o.insert)), number(us(o.remove)), number(us(o.ordered)))
+	ratios(&b, n, columns)
 	p("On the wire, bytes in both directions and rounds:\n\n| work |")
 	var wires []int
 	for k, c := range columns {
@@ -92,6 +93,42 @@ func report(n int, columns []column, o ops, note string) string {
 		}
 	}
 	return b.String()
+}
+
+// aims are what this package set out to take at one million items, in
+// milliseconds, on the machine on which yardstick took what stands beside it.
+var aims = []struct {
+	work                    string
+	sealed, live, yardstick float64
+}{
+	{"nothing differs", 0.05, 0.1, 78.8},
+	{"100 scattered", 2.5, 5, 186},
+	{"100 newest", 0.1, 0.2, 89.6},
+	{"10 000 scattered", 50, 90, 425},
+	{"10 000 scattered, 64 KiB frames", 90, 200, 9709},
+}
+
+// ratios says how many times as long another implementation took in this run:
+// unlike milliseconds, that does not depend on the machine.
+func ratios(b *strings.Builder, n int, columns []column) {
+	at := map[string]*column{}
+	for i := range columns {
+		at[columns[i].name] = &columns[i]
+	}
+	sealed, live, yardstick := at["sealed"], at["live"], at[nostrlib.name]
+	if n != 1_000_000 || live == nil || yardstick == nil {
+		return
+	}
+	fmt.Fprintf(b, "How many times as long %s took in this run, and would take if both took what\nwas aimed at and measured for it on another machine:\n\n", nostrlib.name)
+	fmt.Fprintf(b, "| work | as sealed | aim | as live | aim |\n|---|---:|---:|---:|---:|\n")
+	for i, w := range works {
+		for _, a := range aims {
+			if t := ms(yardstick.times[i]); a.work == w.name && t > 0 {
+				fmt.Fprintf(b, "| %s | %s | %s | %s | %s |\n", w.name, number(t/ms(sealed.times[i])), number(a.yardstick/a.sealed), number(t/ms(live.times[i])), number(a.yardstick/a.live))
+			}
+		}
+	}
+	fmt.Fprintf(b, "\n")
 }
 
 // count writes a whole number.
