@@ -385,6 +385,9 @@ func (c *checker) session(s *side, rep session.Report, failed error) {
 		w.sometimes("a session of equals")
 	} else if rep.Method == session.Ranges {
 		w.sometimes("a session by ranges")
+		if w.plan.Plain {
+			w.sometimes("a session by ranges, without plans")
+		}
 	} else if rep.Method == session.Bulk {
 		w.sometimes("a session in bulk")
 	}

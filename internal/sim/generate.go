@@ -55,6 +55,8 @@ func Generate(seed uint64, replicas int) Plan {
 	}
 	g.rng = rand.New(rand.NewPCG(seed, uint64(replicas)<<32|0x0d3e)) // likewise
 	g.disorder()
+	g.rng = rand.New(rand.NewPCG(seed, uint64(replicas)<<32|0x91a1)) // likewise
+	p.Plain = g.rng.IntN(5) == 0
 	slices.SortStableFunc(p.Actions, func(a, b Action) int { return cmp.Compare(a.At, b.At) })
 	return *p
 }

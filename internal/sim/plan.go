@@ -18,6 +18,7 @@ type Plan struct {
 	Disk     time.Duration // mean time of a write that is awaited
 	Frame    int           // largest frame of a session; 0: the default
 	Checked  bool          // every signature is verified at every replica
+	Plain    bool          // sessions know no plans: where sets differ they compare ranges
 	OnPebble bool          // stores are on Pebble, over a file system that forgets what was not synced
 	Deletes  bool          // documents are deleted in this world: reading may go back
 	Sealed   bool          // authority is withdrawn in this world: what died may return

@@ -32,6 +32,7 @@ func Reduce(p Plan, fails func(Plan) bool) Plan {
 		func(q *Plan) { q.Links.Jitter = 0 },
 		func(q *Plan) { q.Links.Most = q.Links.Least },
 		func(q *Plan) { q.Checked = false },
+		func(q *Plan) { q.Plain = false },
 		func(q *Plan) { q.OnPebble = false },
 		func(q *Plan) { q.Frame = 0 },
 	} {

@@ -75,7 +75,7 @@ func (r *replica) initiate(o *replica, sync engine.Sync) {
 	var nonce [session.NonceSize]byte
 	binary.BigEndian.PutUint64(nonce[:], uint64(w.now)<<8|uint64(r.i))
 	t.a.s, err = session.Initiate(session.Options{
-		Space: w.space, Self: r.device, Peer: o.device, View: view, Nonce: nonce, FrameBytes: w.plan.Frame,
+		Space: w.space, Self: r.device, Peer: o.device, View: view, Nonce: nonce, FrameBytes: w.plan.Frame, Plain: w.plan.Plain,
 	})
 	if err != nil {
 		panic(err)
@@ -239,7 +239,7 @@ func (s *side) serve() {
 		return
 	}
 	if s.s, err = session.Accept(session.Options{
-		Space: w.space, Self: s.r.device, Peer: t.a.r.device, View: view, FrameBytes: w.plan.Frame,
+		Space: w.space, Self: s.r.device, Peer: t.a.r.device, View: view, FrameBytes: w.plan.Frame, Plain: w.plan.Plain,
 	}); err != nil {
 		panic(err)
 	}

@@ -148,7 +148,7 @@ var rare = []string{
 	"a rumor that is wrong for everyone", "a rumor whose author is unknown here",
 	"a rumor that could not be committed", "a rumor that was dead already",
 	"a large record that came by a session",
-	"a session by ranges", "a session in bulk", "a session of equals", "a session that was cut",
+	"a session by ranges", "a session by ranges, without plans", "a session in bulk", "a session of equals", "a session that was cut",
 	"a session that was refused", "a session that fell silent", "a session that exchanged control records",
 	"a session on a disk that refuses", "roots that differ after a session",
 	"a write on a full disk", "a write that is not authorised",
