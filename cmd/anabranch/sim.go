@@ -62,6 +62,11 @@ type simFlags struct {
 	picture  string
 }
 
+// crowded is the number of replicas above which a simulation is kept small:
+// one holds about 18 KB then, and the collector works harder before it lets
+// the process have more than 22 KB of each and 64 MB.
+const crowded = 1000
+
 func newSim(a *app) *cobra.Command {
 	var f simFlags
 	cmd := &cobra.Command{
@@ -108,7 +113,6 @@ func (f *simFlags) run(a *app, cmd *cobra.Command) error {
 		return err
 	}
 	f.o.LatencyLeast, f.o.LatencyMost = least, most
-	debug.SetGCPercent(50) // thousands of replicas are worth some collecting
 	if f.seeds < 1 || f.seeds > 1_000_000 {
 		return usage("--seeds is %d, outside 1 to 1000000", f.seeds)
 	}
@@ -120,6 +124,9 @@ func (f *simFlags) run(a *app, cmd *cobra.Command) error {
 			for k := range f.seeds {
 				o := f.o
 				o.Mode, o.Replicas, o.Seed = mode, n, f.o.Seed+uint64(k)
+				if n > crowded {
+					debug.SetMemoryLimit(int64(64<<20 + n*22<<10))
+				}
 				live := a.live(o)
 				o.Progress = live.show
 				if a.verbose {
