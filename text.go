@@ -255,7 +255,8 @@ type TextEvent struct {
 	Deleted  int
 	Folds    int  // records that this one stands for; 0: none
 	Waits    bool // it speaks of characters that are not here
-	Refused  bool // no delta of a text, or one that says a second thing of a character
+	Forked   bool // its lane says two things of one character: two stores wrote as one
+	Refused  bool // it does not count: no delta of a text, or the one of two with the greater ID
 }
 
 // History is the records that the text is made of, oldest first, at most the

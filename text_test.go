@@ -325,6 +325,26 @@ func TestAForkedLaneReadsAlikeInAnyOrder(t *testing.T) {
 		if err != nil || len(p.Forked) != 1 {
 			t.Error(p, err)
 		}
+		// History names the two, and the one that does not count, whichever came first.
+		events, err := s.Text("/t").History(w.ctx, 0)
+		var forked, out []TextEvent
+		for _, e := range events {
+			if e.Forked {
+				forked = append(forked, e)
+			}
+			if e.Refused {
+				out = append(out, e)
+			}
+		}
+		if err != nil || len(forked) != 2 || len(out) != 1 || !out[0].Forked || out[0].Inserted != 0 {
+			t.Fatalf("%+v %v", events, err)
+		}
+		if counts := forked[0]; counts.ID == out[0].ID && forked[1].ID.Compare(out[0].ID) > 0 || counts.ID != out[0].ID && (counts.ID.Compare(out[0].ID) > 0 || counts.Inserted != 3) {
+			t.Errorf("of %v and %v, %v does not count", forked[0].ID, forked[1].ID, out[0].ID)
+		}
+		if st, err := s.Status(w.ctx); err != nil || len(st.Forks) != 1 || st.Forks[0].Number != 1 {
+			t.Errorf("%+v %v", st.Forks, err)
+		}
 	}
 	crash(a)
 	w.reads("/t", got, a)

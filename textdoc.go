@@ -379,11 +379,36 @@ func (d *textDoc) all(ctx context.Context) ([]*record.Verified, error) {
 	return out, nil
 }
 
+// leftOut is the deltas that do not count, on every replica, because their lane
+// says something else at one of their dots.
+func (d *textDoc) leftOut(all []*record.Verified) map[string]bool {
+	if len(d.forked) == 0 {
+		return nil
+	}
+	var parts []text.Part
+	for _, v := range all {
+		if of, err := textParts(v); err == nil {
+			parts = append(parts, of...)
+		}
+	}
+	left := map[string]bool{}
+	_, forks, _ := text.Build(0, parts) // forks are known even if too much waits
+	for _, f := range forks {
+		left[partKey(f.Lane, f.Delta)] = true
+	}
+	return left
+}
+
+func partKey(lane uint64, delta []byte) string {
+	return string(binary.BigEndian.AppendUint64(nil, lane)) + string(delta)
+}
+
 func (d *textDoc) history(ctx context.Context, limit int) ([]TextEvent, error) {
 	all, err := d.all(ctx)
 	if err != nil {
 		return nil, err
 	}
+	left := d.leftOut(all)
 	doc := text.New(0)
 	var dots crdt.Context
 	var out []TextEvent
@@ -394,11 +419,13 @@ func (d *textDoc) history(ctx context.Context, limit int) ([]TextEvent, error) {
 			e.Deleted += p.Delete
 		})
 		parts, err := textParts(v)
+		e.Forked = slices.ContainsFunc(parts, func(p text.Part) bool { return slices.Contains(d.forked, p.Lane) })
+		parts = slices.DeleteFunc(parts, func(p text.Part) bool { return left[partKey(p.Lane, p.Body)] })
 		var res text.Result
 		if err == nil {
 			res, err = applyParts(doc, parts)
 		}
-		e.Refused, e.Waits, e.Folds = err != nil, res.Status == text.Parked, foldedRecords(v)
+		e.Refused, e.Waits, e.Folds = err != nil || len(parts) == 0, res.Status == text.Parked, foldedRecords(v)
 		addDots(&dots, v)
 		if limit <= 0 || i >= len(all)-limit {
 			e.Version = TextVersion{dots.Clone()}

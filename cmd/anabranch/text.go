@@ -45,6 +45,7 @@ type textEventJSON struct {
 	Deleted  int    `json:"deleted"`
 	Folds    int    `json:"folds"` // records that this one stands for; 0: none
 	Waits    bool   `json:"waits"`
+	Forked   bool   `json:"forked"` // its lane says two things of one character
 	Refused  bool   `json:"refused"`
 }
 
@@ -385,11 +386,15 @@ func (a *app) textEvent(e anabranch.TextEvent) error {
 	if a.json {
 		return a.emit(textEventJSON{
 			Schema: "anabranch.text-event/1", ID: e.ID.String(), Time: stamp(microTime(e.Time)), Author: e.Author.String(),
-			Version: e.Version.String(), Inserted: e.Inserted, Deleted: e.Deleted, Folds: e.Folds, Waits: e.Waits, Refused: e.Refused,
+			Version: e.Version.String(), Inserted: e.Inserted, Deleted: e.Deleted, Folds: e.Folds, Waits: e.Waits, Forked: e.Forked, Refused: e.Refused,
 		})
 	}
 	odd := ""
 	switch {
+	case e.Forked && e.Refused:
+		odd = "  (a second thing under one number: does not count)"
+	case e.Forked:
+		odd = "  (one of two things under one number, or beside them)"
 	case e.Refused:
 		odd = "  (does not count)"
 	case e.Waits:
