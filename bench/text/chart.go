@@ -28,16 +28,12 @@ func chart(names []string, all map[string][]figures) string {
 	for _, n := range names {
 		fmt.Fprintf(&b, `<text x="%d" y="%d" text-anchor="end" font-weight="bold">%s</text>`+"\n", left-10, y+11, n)
 		for i, f := range all[n] {
-			at, label := x(1e5), f.Engine+": more than 20 s"
+			at, label := x(1), f.Engine+": no figure"
 			if f.Remote != nil {
 				at, label = x(*f.Remote), f.Engine+" "+shown(f.Remote)
 			}
 			fmt.Fprintf(&b, `<rect x="%d" y="%d" width="%.1f" height="%d" fill="%s"/>`, left, y, math.Max(at-left, 2), bar-3, colours[i%len(colours)])
-			if f.Remote == nil {
-				fmt.Fprintf(&b, `<text x="%d" y="%d" fill="#fff">%s</text>`+"\n", left+6, y+11, label)
-			} else {
-				fmt.Fprintf(&b, `<text x="%.0f" y="%d">%s</text>`+"\n", at+5, y+11, label)
-			}
+			fmt.Fprintf(&b, `<text x="%.0f" y="%d">%s</text>`+"\n", at+5, y+11, label)
 			y += bar
 		}
 		y += 24

@@ -4,16 +4,17 @@
 // engines that Node can run, and writes a table into docs/crdt.md and a chart
 // beside it. From the folder of the bench module:
 //
-//	(cd text && npm install) && go run ./text -traces FOLDER -docs ../docs
+//	(cd text && npm install) && go run ./text -traces FOLDER -docs ../docs -figures text/figures.json
 //
 // Each figure is the CPU time of the process, user and system, with compilers
-// and collectors: the median of up to five runs. Every replay must end at the
-// trace's own end. See crdt/text/testdata/README.md for the traces.
+// and collectors: the median of up to five runs. The table says where a replay
+// does not end at the trace's own end. See crdt/text/testdata/README.md for the traces.
 package main
 
 import (
 	"cmp"
 	"compress/gzip"
+	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -30,14 +31,14 @@ import (
 )
 
 // figures are what one engine took for one trace, in ms; nil: longer than 20 s,
-// or not a thing of that trace.
+// after something that took longer, or not a thing of that trace.
 type figures struct {
 	Engine string   `json:"engine"`
 	Local  *float64 `json:"local"`
 	Remote *float64 `json:"remote"`
 	Load   *float64 `json:"load"`
 	Bytes  int      `json:"bytes"`
-	Same   bool     `json:"same"`
+	Same   bool     `json:"same"` // whatever was measured ended at the trace's own end
 }
 
 const ours = "anabranch"
@@ -50,31 +51,48 @@ var elsewhere = []string{
 func main() {
 	traces := flag.String("traces", "", "folder of the traces")
 	docs := flag.String("docs", "", "folder with crdt.md; none: print the table")
-	names := flag.String("names", "sveltecomponent,friendsforever", "which traces")
+	names := flag.String("names", "automerge-paper,rustcode,sveltecomponent,friendsforever,node_nodecc", "which traces")
+	kept := flag.String("figures", "", "file of figures measured before, which are not measured again; new ones are added")
 	engines := flag.String("engines", "diamond-types,loro,yjs,automerge", "which of the other engines")
 	flag.Parse()
-	if err := run(*traces, *docs, strings.Split(*names, ","), strings.FieldsFunc(*engines, func(c rune) bool { return c == ',' })); err != nil {
+	if err := run(*traces, *docs, *kept, strings.Split(*names, ","), strings.FieldsFunc(*engines, func(c rune) bool { return c == ',' })); err != nil {
 		fmt.Fprintln(os.Stderr, "bench: error:", err)
 		os.Exit(1)
 	}
 }
 
-func run(traces, docs string, names, engines []string) error {
+func run(traces, docs, kept string, names, engines []string) error {
 	all := map[string][]figures{}
+	if b, err := os.ReadFile(kept); err == nil {
+		if err := json.Unmarshal(b, &all); err != nil {
+			return fmt.Errorf("%s: %w", kept, err)
+		}
+	}
+	engines = append([]string{ours}, engines...)
 	for _, name := range names {
 		file := filepath.Join(traces, name+".json.gz")
-		f, err := replay(file)
-		if err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
-		all[name] = append(all[name], f)
 		for _, e := range engines {
-			if f, err = peer(e, file); err != nil {
+			if slices.ContainsFunc(all[name], func(f figures) bool { return f.Engine == e }) {
+				continue
+			}
+			f, err := measure(e, file)
+			if err != nil {
 				return fmt.Errorf("%s with %s: %w", name, e, err)
 			}
-			all[name] = append(all[name], f)
 			fmt.Fprintln(os.Stderr, name, e, shown(f.Local), shown(f.Remote), shown(f.Load), f.Bytes)
+			all[name] = append(all[name], f)
+			if b, err := json.MarshalIndent(all, "", "\t"); kept != "" && err == nil {
+				if err := os.WriteFile(kept, append(b, '\n'), 0o644); err != nil {
+					return err
+				}
+			}
 		}
+		// In the order that was asked for, whatever was measured when.
+		row := make([]figures, len(engines))
+		for i, e := range engines {
+			row[i] = all[name][slices.IndexFunc(all[name], func(f figures) bool { return f.Engine == e })]
+		}
+		all[name] = row
 	}
 	table := report(names, all)
 	if docs == "" {
@@ -99,16 +117,22 @@ func run(traces, docs string, names, engines []string) error {
 
 const mark = "<!-- written by bench/text -->"
 
-// peer runs one of the others.
+func measure(engine, file string) (figures, error) {
+	if engine == ours {
+		return replay(file)
+	}
+	return peer(engine, file)
+}
+
+// peer runs one of the others, which gives up a figure that takes too long.
 func peer(engine, file string) (f figures, err error) {
-	c := exec.Command("node", "--expose-gc", "peers.mjs", engine, file)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	defer cancel()
+	c := exec.CommandContext(ctx, "node", "--expose-gc", "peers.mjs", engine, file)
 	c.Dir, c.Stderr = "text", os.Stderr
 	out, err := c.Output()
 	if err == nil {
 		err = json.Unmarshal(out, &f)
-	}
-	if err == nil && !f.Same {
-		err = fmt.Errorf("ends with another text")
 	}
 	return f, err
 }
@@ -319,10 +343,18 @@ func report(names []string, all map[string][]figures) string {
 		for _, n := range names {
 			f := all[n][i]
 			size := "–"
+			if f.Local == nil && f.Remote == nil {
+				b.WriteString(" – |")
+				continue
+			}
 			if f.Bytes > 0 {
 				size = fmt.Sprintf("%.0f KB", float64(f.Bytes)/1000)
 			}
-			fmt.Fprintf(&b, " %s / %s / %s, %s |", shown(f.Local), shown(f.Remote), shown(f.Load), size)
+			other := ""
+			if !f.Same {
+				other = ", ends otherwise"
+			}
+			fmt.Fprintf(&b, " %s / %s / %s, %s%s |", shown(f.Local), shown(f.Remote), shown(f.Load), size, other)
 		}
 		b.WriteString("\n")
 	}
