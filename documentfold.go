@@ -3,6 +3,7 @@ package anabranch
 import (
 	"context"
 	"crypto/ed25519"
+	"encoding/binary"
 	"maps"
 	"slices"
 
@@ -63,17 +64,18 @@ func (s *Space) fold(ctx context.Context, key ed25519.PrivateKey, path string) e
 		ds.whole = map[string]wholeFold{}
 	}
 	last := s.docs.whole[path]
-	whole := bytes <= foldWhole || bytes > last.size*3/2 || due == 1 && last.since > last.size/4
-	old, fold, drafts, err := s.folded(view, d, path, me, due, whole)
+	now, window := s.replica.now(), uint64(max(0, s.replica.options.HistoryWindow.Microseconds()))
+	whole := bytes <= foldWhole || bytes > last.size*3/2 || due == 1 && last.since > last.size/4 || now-min(now, last.at) >= window
+	old, fold, drafts, err := s.folded(ctx, view, d, path, me, due, whole)
 	if err == nil && whole && bytes > foldWhole {
 		size := 0
 		for _, x := range drafts {
 			size += len(x.Payload)
 		}
 		if bytes < size+size/2 { // too little would be gained by rewriting what is full
-			old, fold, drafts, err = s.folded(view, d, path, me, due, false)
+			old, fold, drafts, err = s.folded(ctx, view, d, path, me, due, false)
 		}
-		s.docs.whole[path] = wholeFold{size: size}
+		s.docs.whole[path] = wholeFold{size: size, at: now}
 	}
 	if err != nil {
 		return err
@@ -96,21 +98,15 @@ func (s *Space) fold(ctx context.Context, key ed25519.PrivateKey, path string) e
 
 // folded is the fold of an author's parts: of the classes up to due, or of all
 // of them. A whole one leaves out what others have removed for longer than the
-// history window, and removals that their events' own authors say, too. What
-// nobody else says stays: own events and their dots, and removals of others'.
-func (s *Space) folded(view *store.Snapshot, d *document, path string, me record.Key, due int, whole bool) (old []record.ID, fold *crdt.State, drafts []store.Draft, err error) {
-	window := uint64(max(0, s.replica.options.HistoryWindow.Microseconds()))
-	now := s.replica.now()
-	settled := now - min(now, window)
+// history window, and removals that their events' own authors have said for as
+// long. What nobody else says stays: own events and their dots, and removals of
+// others'.
+func (s *Space) folded(ctx context.Context, view *store.Snapshot, d *document, path string, me record.Key, due int, whole bool) (old []record.ID, fold *crdt.State, drafts []store.Draft, err error) {
 	var mine []*crdt.State
-	others := map[record.Key]*crdt.State{}
+	others := map[record.Key][]*crdt.State{}
 	for n, p := range d.parts {
 		switch {
-		case p.size == 0:
-			continue
-		case p.author != me && (!whole || p.time > settled):
-			continue
-		case p.author == me && !whole && tier(p.size) > due:
+		case p.size == 0 || p.author != me && !whole || p.author == me && !whole && tier(p.size) > due:
 			continue
 		}
 		v, err := view.Arrived(n)
@@ -123,24 +119,74 @@ func (s *Space) folded(view *store.Snapshot, d *document, path string, me record
 		}
 		if p.author == me {
 			old, mine = append(old, p.id), append(mine, state)
-			continue
+		} else {
+			others[p.author] = append(others[p.author], state)
 		}
-		if others[p.author] == nil {
-			others[p.author] = new(crdt.State)
-		}
-		others[p.author].Join(state)
 	}
+	fold = crdt.JoinAll(mine...)
 	if whole {
 		said := make([]crdt.Said, 0, len(others))
-		for author, state := range others {
-			said = append(said, crdt.Said{State: state, Owns: func(lane uint64) bool { return d.authors[lane] == author }})
+		for author, states := range others {
+			said = append(said, crdt.Said{State: crdt.JoinAll(states...), Owns: func(lane uint64) bool { return d.authors[lane] == author }})
 		}
-		fold = crdt.Fold(mine, said...)
-	} else {
-		fold = crdt.JoinAll(mine...)
+		removed, owned := crdt.Removals(said...)
+		removed, owned, err = s.settledRemovals(ctx, path, removed, owned)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		fold.Adopt(removed)
+		fold.Forget(owned)
 	}
 	for _, part := range fold.Split(documentRecord) {
 		drafts = append(drafts, store.Draft{Kind: record.Delta, Path: path, Payload: part.AppendTo(nil)})
 	}
 	return old, fold, drafts, nil
+}
+
+// documentFacts is how the keys of a space's local facts about documents begin.
+func documentFacts(id record.SpaceID) string { return "document/" + id.String() + "/" }
+
+const removalsVersion = 1
+
+// settledRemovals are those of the removals that others say now which they
+// have said for longer than the history window. How long is known from a local
+// fact, written when there is none or the one there has served:
+//
+//	version 1 | time 8 | removed: length, context | owned: context
+func (s *Space) settledRemovals(ctx context.Context, path string, removed, owned crdt.Context) (oldRemoved, oldOwned crdt.Context, err error) {
+	key := documentFacts(s.ID()) + "removed" + path
+	now, window := s.replica.now(), uint64(max(0, s.replica.options.HistoryWindow.Microseconds()))
+	b, _, err := s.replica.store.Fact(key)
+	if err != nil {
+		return oldRemoved, oldOwned, named(err)
+	}
+	at, wasRemoved, wasOwned, ok := decodeRemovals(b)
+	if ok && at <= now && now-at < window {
+		return oldRemoved, oldOwned, nil
+	}
+	if ok && at <= now {
+		oldRemoved, oldOwned = removed.Both(wasRemoved), owned.Both(wasOwned)
+	}
+	b = binary.BigEndian.AppendUint64([]byte{removalsVersion}, now)
+	said := removed.AppendTo(nil)
+	b = append(crdt.AppendUvarint(b, uint64(len(said))), said...)
+	b = owned.AppendTo(b)
+	return oldRemoved, oldOwned, named(s.replica.store.SetFact(ctx, key, b))
+}
+
+func decodeRemovals(b []byte) (at uint64, removed, owned crdt.Context, ok bool) {
+	if len(b) < 10 || b[0] != removalsVersion {
+		return 0, removed, owned, false
+	}
+	at = binary.BigEndian.Uint64(b[1:])
+	n, k := crdt.Uvarint(b[9:])
+	if k == 0 || n > uint64(len(b)-9-k) {
+		return 0, removed, owned, false
+	}
+	end := 9 + k + int(n)
+	removed, err := crdt.DecodeContext(b[9+k : end])
+	if err == nil {
+		owned, err = crdt.DecodeContext(b[end:])
+	}
+	return at, removed, owned, err == nil
 }

@@ -27,7 +27,10 @@ type documents struct {
 // looked at last, and what was written since, in bytes. It decides when to look
 // again: a byte is read and rewritten a constant number of times for each that
 // is written. It is found out anew after a start.
-type wholeFold struct{ size, since int }
+type wholeFold struct {
+	size, since int
+	at          uint64 // microseconds since 1970: when
+}
 
 // document is one of them, as of some snapshot.
 type document struct {

@@ -201,7 +201,7 @@ func leftFact(id record.SpaceID) string { return "left/" + id.String() }
 // and of devices that are in no other one.
 func (r *Replica) factsOf(id record.SpaceID, s *Space) ([]store.FactOp, error) {
 	ops := []store.FactOp{{Key: nameFact(id)}}
-	for _, prefix := range append(witnessFacts(id), "agreed/"+id.String()+"/", "parted/"+id.String()+"/", "files/"+id.String()+"/", textFacts(id)) {
+	for _, prefix := range append(witnessFacts(id), "agreed/"+id.String()+"/", "parted/"+id.String()+"/", "files/"+id.String()+"/", textFacts(id), documentFacts(id)) {
 		facts, err := r.store.Facts(prefix)
 		if err != nil {
 			return nil, err

@@ -49,8 +49,11 @@ func (w *world) weigh(s *Space, what string, live, written int) {
 		n++
 		bytes += len(v.Bytes)
 	}
-	_, disk, err := s.replica.store.Compact(w.ctx)
+	before, disk, err := s.replica.store.Compact(w.ctx)
 	w.ok(err)
+	parts, err := s.replica.store.Holdings()
+	w.ok(err)
+	w.t.Logf("%s: before compaction %d bytes on disk; after it %v", what, before, parts)
 	w.t.Logf("%s: %d bytes live; %d records of %d bytes (%.2f times), %d on disk (%.2f times); all that was written: %d bytes (%.1f times)",
 		what, live, n, bytes, float64(bytes)/float64(live), disk, float64(disk)/float64(live), written, float64(written)/float64(live))
 	if bytes > 3*live {
@@ -141,6 +144,7 @@ func setOfMany(t *testing.T, changes, live int) {
 		return n
 	}
 	rounds := changes / batch / 2
+	week := max(20, rounds/52)
 	for i := range rounds {
 		s := spaces[i%3]
 		now = now.Add(365 * 24 * time.Hour / time.Duration(rounds))
@@ -156,7 +160,7 @@ func setOfMany(t *testing.T, changes, live int) {
 			written += len(v.Bytes)
 		}
 		added += batch
-		if i%20 == 19 || i == rounds-1 {
+		if i%week == week-1 || i == rounds-1 {
 			w.meet(spaces)
 			s := spaces[rng.IntN(3)]
 			values, err := s.Set("/s").List(w.ctx)

@@ -134,6 +134,16 @@ func (c Context) Meets(other Context) bool {
 	return false
 }
 
+// Both is the dots that are in this set and in another.
+func (c Context) Both(other Context) (out Context) {
+	for lane, a := range c.lanes {
+		for _, s := range overlap(a, other.lanes[lane]) {
+			out.Add(lane, s.First, s.Last)
+		}
+	}
+	return out
+}
+
 // without is the dots of the set that are not in another.
 func (c Context) without(other Context) Context {
 	var out Context

@@ -54,6 +54,9 @@ func TestContextIsASetOfDots(t *testing.T) {
 				if a.Has(d) != x[d] || joined.Has(d) != (x[d] || y[d]) {
 					t.Fatalf("dot %v is in the wrong set", d)
 				}
+				if a.Both(b).Has(d) != (x[d] && y[d]) {
+					t.Fatalf("dot %v is in both, or is not", d)
+				}
 			}
 		}
 		back, err := DecodeContext(a.AppendTo(nil))

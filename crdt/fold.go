@@ -19,21 +19,25 @@ type Said struct {
 // parts must have theirs first. The parts are not changed.
 func Fold(mine []*State, others ...Said) *State {
 	fold := JoinAll(mine...)
-	var removed, said Context
+	removed, owned := Removals(others...)
+	fold.Adopt(removed)
+	fold.Forget(owned)
+	return fold
+}
+
+// Removals is what other authors say is removed, and what of it is of their
+// own events: what a fold may adopt, and what it may forget.
+func Removals(others ...Said) (removed, owned Context) {
 	for _, o := range others {
 		gone := o.State.Removed()
 		removed.Join(gone)
 		for lane, spans := range gone.lanes {
 			if o.Owns(lane) {
-				for _, s := range spans {
-					said.Add(lane, s.First, s.Last)
-				}
+				owned.Join(Context{lanes: map[uint64][]Span{lane: spans}})
 			}
 		}
 	}
-	fold.Adopt(removed)
-	fold.Forget(said)
-	return fold
+	return removed, owned
 }
 
 // Adopt takes over removals that others made: what s still carries of the
