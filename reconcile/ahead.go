@@ -8,11 +8,20 @@ type ahead struct {
 	at         int         // byte of the message after it
 }
 
-// look reads the next ranges of the message, and returns how many they are:
-// 0 at its end. What they cover does not depend on how those before them are
-// answered. A message that becomes full leaves the rest of them aside, so
-// that no more than one batch has been digested in vain.
+// look reads the next ranges of the message and digests what is to be
+// compared, and returns how many they are: 0 at its end. What they cover does
+// not depend on how those before them are answered. A message that becomes
+// full leaves the rest of them aside, so that no more than one batch has been
+// digested in vain.
 func (s *engine) look() (n int, err error) {
+	if n, err = s.locate(); err != nil {
+		return 0, err
+	}
+	return n, s.digest(s.ahead[:n])
+}
+
+// locate reads the next ranges of the message and finds what they cover.
+func (s *engine) locate() (n int, err error) {
 	for ; n < len(s.ahead); n++ {
 		ok, err := s.r.next()
 		if err != nil {
@@ -24,30 +33,31 @@ func (s *engine) look() (n int, err error) {
 		a := &s.ahead[n]
 		a.g, a.at = s.r.g, s.r.at
 	}
-	if err := s.cur.seek(s.turn.begin, s.ahead[:n]); err != nil {
-		return 0, err
-	}
+	return n, s.cur.seek(s.turn.begin, s.ahead[:n])
+}
+
+func (s *engine) digest(ranges []ahead) error {
 	prints := 0 // fingerprints among them
-	for i := range s.ahead[:n] {
-		if a := &s.ahead[i]; a.g.mode == modeFingerprint {
+	for i := range ranges {
+		if a := &ranges[i]; a.g.mode == modeFingerprint {
 			s.spans[prints] = span{a.begin, a.end}
 			prints++
 		}
 	}
 	if prints == 0 {
-		return n, nil
+		return nil
 	}
 	if err := s.cur.fingerprints(s.spans[:prints], s.digests[:prints]); err != nil {
-		return 0, err
+		return err
 	}
 	prints = 0
-	for i := range s.ahead[:n] {
-		if a := &s.ahead[i]; a.g.mode == modeFingerprint {
+	for i := range ranges {
+		if a := &ranges[i]; a.g.mode == modeFingerprint {
 			a.own = s.digests[prints]
 			prints++
 		}
 	}
-	return n, nil
+	return nil
 }
 
 // fingerprint digests one range.

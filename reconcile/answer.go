@@ -170,7 +170,10 @@ func (s *engine) answer() error {
 		}
 		open = open || len(s.w.buf) > t.saved.bytes || t.dropped
 		if t.dropped || s.full(len(s.w.buf)) {
-			return s.close()
+			if err := s.close(); err != nil || s.key == nil {
+				return err
+			}
+			return s.takeRest(s.ahead[k+1:n], a.end)
 		}
 		t.begin, t.lower = t.end, g.upper
 	}

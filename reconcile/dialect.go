@@ -172,6 +172,29 @@ func (s *engine) point(begin, end int) (err error) {
 	return nil
 }
 
+// takeRest learns from the ranges that a full frame leaves aside, which begin
+// at position at: the peer has noted what it alone holds where it answered a
+// list, and counts on the rest. They are compared once more, since the range
+// that closes a frame covers them, and both sides then note the same again.
+func (s *engine) takeRest(ranges []ahead, at int) (err error) {
+	for {
+		for i := range ranges {
+			if a := &ranges[i]; a.g.mode == modeWants {
+				if err := s.takeWants(a); err != nil {
+					return err
+				}
+			}
+			at = ranges[i].end
+		}
+		s.turn.begin = at
+		n, err := s.locate()
+		if err != nil || n == 0 {
+			return err
+		}
+		ranges = s.ahead[:n]
+	}
+}
+
 // takeWants settles a range of which the peer has got a list: it lacks what
 // it points at.
 func (s *engine) takeWants(a *ahead) (err error) {

@@ -277,11 +277,15 @@ func (s *Session) found(have []reconcile.ID, coming int) (news bool) {
 	s.report.DueIn += coming
 	x.coming += coming
 	x.announced += uint64(coming)
-	switch n := uint64(x.set.index().Len()); {
-	case x.announced > s.theirs.count:
-		s.fail(&LimitError{What: "records of the peer, by its own count", Limit: s.theirs.count}, true)
-	case x.found > n:
-		s.fail(&LimitError{What: "records that the peer lacks, which is all there are", Limit: n}, true)
+	ours, theirs := uint64(x.set.index().Len()), s.theirs.count
+	if s.key != nil { // where frames are limited, some of it is told again, and sent again
+		ours, theirs = 2*ours, 2*theirs
+	}
+	switch {
+	case x.announced > theirs:
+		s.fail(&LimitError{What: "records of the peer, by its own count", Limit: theirs}, true)
+	case x.found > ours:
+		s.fail(&LimitError{What: "records that the peer lacks, which is all there are", Limit: ours}, true)
 	}
 	return news || coming > 0
 }

@@ -126,7 +126,7 @@ func TestWithKeyedListsAnInitiatorRefuses(t *testing.T) {
 		do     func(h *hand)
 	}{
 		"data before it is announced": {"data frame during data", true, func(h *hand) { h.records(other[0]) }},
-		"more than it holds":          {"more than 43 records of the peer", true, func(h *hand) { h.frame(alone(44)) }},
+		"more than it holds":          {"more than 86 records of the peer", true, func(h *hand) { h.frame(alone(87)) }},
 		"gone more than announced": {"an ID that was not wanted", true, func(h *hand) {
 			h.frame(alone(1))
 			h.frame(idsFrame(GoneFrame, invented(2)))
@@ -158,7 +158,7 @@ func TestWithKeyedListsAResponderRefuses(t *testing.T) {
 	}{
 		"a want":             {"want frame during data", func(h *hand) { h.frame(idsFrame(WantFrame, []record.ID{rs[0].ID})) }},
 		"V1 for ever":        {"rounds of reconciliation", func(h *hand) { repeat(300, func() { h.frame([]byte{byte(ReconcileFrame), 0x61}) }) }},
-		"more than it holds": {"more than 43 records of the peer", func(h *hand) { h.frame([]byte{byte(ReconcileFrame), 0x6f, 0, 0, 3, 0, 44}) }},
+		"more than it holds": {"more than 86 records of the peer", func(h *hand) { h.frame([]byte{byte(ReconcileFrame), 0x6f, 0, 0, 3, 0, 87}) }},
 		"all of it, twice": {"which is all there are", func(h *hand) {
 			repeat(3, func() { h.frame([]byte{byte(ReconcileFrame), 0x6f, 0, 0, 2, 0}) })
 		}},
