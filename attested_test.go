@@ -273,7 +273,7 @@ func TestALiarIsNamed(t *testing.T) {
 // The same with the liar in a process of its own.
 func TestALiarInAnotherProcessIsNamed(t *testing.T) {
 	if testing.Short() {
-		t.Skip("starts processes")
+		t.Skip("starts processes: -short leaves it out")
 	}
 	for name, lie := range lies {
 		t.Run(name, func(t *testing.T) {

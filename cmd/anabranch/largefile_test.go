@@ -42,7 +42,7 @@ func (b *background) memory(t *testing.T) (most, now int) {
 	t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", b.cmd.Process.Pid))
 	if err != nil {
-		t.Skip("no /proc here:", err)
+		t.Skip("reads the memory of a process in /proc, as on Linux:", err)
 	}
 	for line := range strings.Lines(string(text)) {
 		f := strings.Fields(line)
